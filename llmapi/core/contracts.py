@@ -1,0 +1,101 @@
+"""The Protocols through which the subject rooms meet; bootstrap hands the parts over."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from llmapi.core.calls import Call, Completion, Reply, Target, Usage
+from llmapi.core.money import Cost
+
+
+class Provider(Protocol):
+    """One vendor, or the embedded model."""
+
+    name: str
+
+    def ask(self, call: Call) -> Reply:
+        """Ask `call.target` once and return with the first chunk in hand; raises ProviderError.
+
+        A call with `inputs` is an embedding call: its one chunk carries `vectors`, one per input, of length 1.
+        """
+        ...
+
+    def health(self) -> Mapping[str, Any]:
+        """Return {"status": "ok|degraded|down|unknown", …} from what is already known; asks nobody, never raises."""
+        ...
+
+    def close(self) -> None:
+        """Give back sockets, threads and processes."""
+        ...
+
+
+class Models(Protocol):
+    """Which model a name stands for."""
+
+    def resolve(self, name: str) -> tuple[Target, ...]:
+        """Return the candidates of a model name or alias, best first; raises ValidationFailed naming `model`."""
+        ...
+
+    def listing(self) -> list[dict[str, Any]]:
+        """Return one JSON row per alias and per known model: id, kind, provider, abilities, context, description."""
+        ...
+
+
+class KeptAnswer(Protocol):
+    """An answer taken from a cache."""
+
+    @property
+    def completion(self) -> Completion: ...
+    @property
+    def provider(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def age(self) -> float: ...  # seconds since it was kept
+    @property
+    def ttl(self) -> float: ...  # seconds it is kept in all
+
+
+class AnswerCache(Protocol):
+    """Whole answers by key: bounded, thread-safe, each gone after its time to live."""
+
+    def get(self, key: str) -> KeptAnswer | None: ...
+
+    def put(self, key: str, completion: Completion, *, provider: str, model: str, ttl: float | None = None) -> None: ...
+
+    def stats(self) -> Mapping[str, int]:
+        """Return {"entries", "capacity", "evictions"} as ints."""
+        ...
+
+
+class Prices(Protocol):
+    """What tokens cost. Must be quick: it stands on every call's way."""
+
+    def cost(self, target: Target, usage: Usage) -> Cost: ...
+
+
+class Sink(Protocol):
+    """Somebody who listens to events (events/bus.py)."""
+
+    def __call__(self, event: Any) -> None: ...
+
+
+class Bus(Protocol):
+    """Tells every sink what happened; a sink that fails breaks nothing."""
+
+    def tell(self, event: Any) -> None: ...
+
+
+class Later(Protocol):
+    """Runs work later: on threads of this process now, on other engines when there are some."""
+
+    def put(
+        self, kind: str, arguments: Mapping[str, Any], *, tenant: str, request_id: str = "", priority: int = 5
+    ) -> str:
+        """Return the new job's id; `arguments` must survive JSON, for a job may run elsewhere or after a restart."""
+        ...
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors of length 1."""
+
+    def embed(self, texts: Sequence[str]) -> list[tuple[float, ...]]: ...

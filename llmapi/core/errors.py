@@ -1,0 +1,188 @@
+"""Every error a caller can meet: a type with a stable code and an HTTP status, shown in one place (api/errors.py).
+
+`retryable` says whether asking again may help; `usage` keeps what a failed call had already been billed for;
+`attempts` is filled by the gateway. Messages are safe to show: no keys, paths, hosts or foreign text beyond a quote.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from llmapi.core.calls import NOTHING, Attempt, Usage
+
+
+class BadSetting(Exception):
+    """The service cannot start as configured; the message names the setting."""
+
+
+class LlmApiError(Exception):
+    """What a caller is told. Subclasses set the code, the status and whether a retry may help."""
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        usage: Usage = NOTHING,
+        fields: Mapping[str, Sequence[str]] | None = None,
+        **details: Any,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after = retry_after  # seconds the other side asked us to wait
+        self.usage = usage
+        self.fields = dict(fields or {})  # dotted field name -> what is wrong with it
+        self.details = details  # JSON values a caller may see
+        self.attempts: tuple[Attempt, ...] = ()
+
+
+class ValidationFailed(LlmApiError):
+    """A field has a wrong shape or value; `fields` names it."""
+
+    code, status, title = "validation_error", 422, "The request is not valid"
+
+
+class MalformedJson(LlmApiError):
+    """The body is not strict JSON."""
+
+    code, status, title = "malformed_json", 400, "The body is not valid JSON"
+
+
+class JsonTooDeep(LlmApiError):
+    """The body nests deeper than allowed."""
+
+    code, status, title = "json_too_deep", 400, "The body is nested too deeply"
+
+
+class PayloadTooLarge(LlmApiError):
+    """The body is larger than allowed."""
+
+    code, status, title = "payload_too_large", 413, "The body is too large"
+
+
+class UnsupportedMediaType(LlmApiError):
+    """The body is not application/json, or it is compressed."""
+
+    code, status, title = "unsupported_media_type", 415, "The media type is not supported"
+
+
+class Unauthenticated(LlmApiError):
+    """No key, or not one of ours."""
+
+    code, status, title = "unauthenticated", 401, "A valid API key is needed"
+
+
+class Forbidden(LlmApiError):
+    """A good key that may not do this."""
+
+    code, status, title = "forbidden", 403, "This key may not do that"
+
+
+class NotFound(LlmApiError):
+    """Unknown, or somebody else's: the answer is the same."""
+
+    code, status, title = "not_found", 404, "Not found"
+
+
+class MethodNotAllowed(LlmApiError):
+    """The address exists, the method does not."""
+
+    code, status, title = "method_not_allowed", 405, "The method is not allowed here"
+
+
+class JobNotCancellable(LlmApiError):
+    """The job has ended: there is nothing left to cancel."""
+
+    code, status, title = "job_not_cancellable", 409, "The job has already ended"
+
+
+class RateLimited(LlmApiError):
+    """The caller asked more often than the route allows."""
+
+    code, status, title, retryable = "rate_limited", 429, "Too many requests", True
+
+
+class Overloaded(LlmApiError):
+    """This server has too much to do."""
+
+    code, status, title, retryable = "overloaded", 503, "The service is busy", True
+
+
+class CacheMiss(LlmApiError):
+    """`cache.mode` was "only" and no kept answer fits (RFC 9111: only-if-cached answers 504)."""
+
+    code, status, title = "cache_miss", 504, "No kept answer fits"
+
+
+class UnreadableAnswer(LlmApiError):
+    """The model answered, but not in the form the task needs; `said` quotes its start."""
+
+    code, status, title = "unreadable_answer", 502, "The model's answer could not be read"
+
+
+class StorageFull(LlmApiError):
+    """The database or the disk takes no more."""
+
+    code, status, title = "storage_full", 507, "There is no room to store this"
+
+
+class ProviderError(LlmApiError):
+    """A provider failed; subclasses say how."""
+
+
+class ProviderRefused(ProviderError):
+    """The provider blocked the prompt or the answer for its content."""
+
+    code, status, title = "content_blocked", 422, "The provider blocked the content"
+
+
+class ProviderInvalid(ProviderError):
+    """The provider rejected our request or our key, or answered something that is no answer."""
+
+    code, status, title = "provider_invalid", 502, "The provider's answer is not usable"
+
+
+class ProviderBroken(ProviderInvalid):
+    """The provider's answer was cut or malformed; the next one may be whole."""
+
+    retryable = True
+
+
+class ContextTooLong(ProviderError):
+    """The prompt does not fit the model's context."""
+
+    code, status, title = "validation_error", 422, "The prompt is too long for the model"
+
+
+class ProviderThrottled(ProviderError):
+    """The provider answered 429."""
+
+    code, status, title, retryable = "provider_throttled", 429, "The provider is throttling", True
+
+
+class ProviderQuotaSpent(ProviderThrottled):
+    """A 429 that waiting will not cure today: a daily quota or an empty account."""
+
+    retryable = False
+
+
+class ProviderUnavailable(ProviderError):
+    """The provider cannot be reached, or answered 5xx."""
+
+    code, status, title, retryable = "provider_unavailable", 503, "The provider is not available", True
+
+
+class ProviderTimeout(ProviderError):
+    """The provider did not answer within the time the call had."""
+
+    code, status, title, retryable = "provider_timeout", 504, "The provider took too long", True
+
+
+class CallEnded(LlmApiError):
+    """The caller left or cancelled; nobody reads this answer."""
+
+    code, status, title = "cancelled", 499, "The call was cancelled"

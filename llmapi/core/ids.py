@@ -1,0 +1,19 @@
+"""Ids that sort by the time they were made."""
+
+import re
+import secrets
+import time
+
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32 in lower case
+GOOD_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$")
+
+
+def new_id(kind: str) -> str:
+    """Return `kind` and 26 characters that sort by creation time, e.g. job_01ky…; 80 bits are random (as in ULID)."""
+    number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    return kind + "_" + "".join(ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def is_good_id(text: str) -> bool:
+    """Say whether a caller's id may be kept, logged and sent on: 1-128 plain characters, no spaces, no controls."""
+    return GOOD_ID.match(text) is not None
