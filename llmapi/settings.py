@@ -1,0 +1,254 @@
+"""Every setting: name, type, default, meaning. The only reader of the environment and of llmapi.toml.
+
+`LLMAPI_CACHE_TTL=60` sets `cache_ttl`, `LLMAPI_TEXT_MAX_TOKENS=99` sets `text.max_tokens`; in llmapi.toml the same
+names are keys and tables. The environment wins. A name nobody knows stops the start. A secret may come from a file:
+`OPENAI_API_KEY_FILE=/run/secrets/openai` is read once and stripped.
+"""
+
+import os
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from llmapi.core.errors import BadSetting
+
+PREFIX = "LLMAPI_"
+CONFIG = "LLMAPI_CONFIG"
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def knob(default: Any, meaning: str, **bounds: Any) -> Any:
+    """Declare a setting; `bounds` are pydantic's (ge, le, …)."""
+    return Field(default, description=meaning, **bounds)
+
+
+def vendors_own(default: Any, meaning: str, *names: str) -> Any:
+    """Declare a setting read under the names its vendor gave it."""
+    return Field(default, description=meaning, validation_alias=AliasChoices(*names))
+
+
+class TaskSettings(BaseModel):
+    """What a task uses when the caller does not say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = knob("", "model or alias; empty: the alias of the task's name")
+    temperature: float = knob(0.7, "0 to 2", ge=0, le=2)
+    max_tokens: int = knob(512, "most tokens of an answer", ge=1, le=65_536)
+    system: str = knob("", "system prompt when the caller gives none")
+    timeout: float = knob(60.0, "seconds a request may take in all", gt=0, le=600)
+
+
+class Limits(BaseModel):
+    """One rate limit per route group, in flask-limiter's words; the caller's key (or address) is counted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text: str = knob("120/minute", "POST /v1/text/generate")
+    code: str = knob("120/minute", "POST /v1/code/generate")
+    classify: str = knob("240/minute", "POST /v1/classify")
+    jobs: str = knob("600/minute", "/v1/jobs")
+    models: str = knob("600/minute", "GET /v1/models")
+    operations: str = knob("600/minute", "/health and /metrics")
+    docs: str = knob("600/minute", "/docs and /openapi.json")
+
+
+class Price(BaseModel):
+    """What a model costs, in USD for a million tokens."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input: float = knob(0.0, "input", ge=0)
+    output: float = knob(0.0, "output", ge=0)
+    cached: float | None = knob(None, "input served from the vendor's cache; empty: as input")
+
+
+class Vendor(BaseModel):
+    """A further vendor that speaks OpenAI's format."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base_url: str = knob(..., "e.g. https://llm.example.org/v1")
+    key_name: str = knob("", "environment variable that holds its key; empty: it needs none")
+    abilities: tuple[str, ...] = knob(("chat", "stream"), "of: chat stream json_schema logprobs votes embeddings")
+
+
+class Settings(BaseSettings):
+    """All settings of the service; `load_settings()` makes one."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        nested_model_default_partial_update=True,
+        extra="forbid",
+        frozen=True,
+        populate_by_name=True,
+    )
+
+    host: str = knob("127.0.0.1", "address to listen on")
+    port: int = knob(8000, "port to listen on", ge=0, le=65_535)
+    workers: int = knob(1, "gunicorn worker processes", ge=1, le=64)
+    threads: int = knob(512, "requests one worker serves at once", ge=4, le=4096)
+    grace: float = knob(30.0, "seconds running requests get to finish after SIGTERM", ge=0, le=600)
+    data_dir: Path = knob(Path("data"), "folder of every file we write")
+    log_level: Literal["debug", "info", "warning", "error"] = knob("info", "least level that is logged")
+    docs: bool = knob(True, "serve /docs and /openapi.json")
+
+    auth: Literal["off", "required"] = knob("off", "required, or off (only while listening on a loopback address)")
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = knob(
+        (), "keys, comma separated, each `key` or `tenant:key`"
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = knob(
+        (), "further Host names served while auth is off"
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = knob((), "exact origins browsers may call from")
+    trusted_proxies: int = knob(0, "proxies in front whose X-Forwarded-For is believed", ge=0, le=5)
+    max_body: int = knob(1_048_576, "most bytes of a request body", ge=1024, le=64 * 1_048_576)
+
+    text: TaskSettings = TaskSettings(max_tokens=512)
+    code: TaskSettings = TaskSettings(temperature=0.2, max_tokens=1024, timeout=120.0)
+    classify: TaskSettings = TaskSettings(temperature=0.0, max_tokens=64, timeout=30.0)
+    votes: int = knob(
+        5, "samples a classification asks of a model without logprobs; 0: compare embeddings", ge=0, le=25
+    )
+    limits: Limits = Limits()
+    limit_store: Literal["shared", "memory"] = knob("shared", "count in a file all workers share, or in each worker")
+    prices: dict[str, Price] = knob({}, "own prices by `provider/model`; they win over the bundled ones")
+
+    aliases: dict[str, str] = knob({}, "names for models; `default text code classify embed` can be set here too")
+    vendors: dict[str, Vendor] = knob({}, "further vendors that speak OpenAI's format, by name")
+    gemini_model: str = knob("gemini-flash-latest", "Gemini model behind the default alias once a Google key is set")
+    openai_model: str = knob("gpt-5-mini", "OpenAI model behind the default alias when only an OpenAI key is set")
+    gemini_base_url: str = knob("", "another address for Gemini's API")
+    openai_base_url: str = knob("", "another address for OpenAI's API")
+    google_api_key: SecretStr = vendors_own(SecretStr(""), "key of Gemini's API", "GOOGLE_API_KEY", "GEMINI_API_KEY")
+    openai_api_key: SecretStr = vendors_own(SecretStr(""), "key of OpenAI's API", "OPENAI_API_KEY")
+    local: bool = knob(True, "offer the embedded model")
+    local_slots: int = knob(4, "answers the embedded model writes at once", ge=1, le=64)
+    local_threads: int = knob(0, "threads of the embedded model; 0: one per core", ge=0, le=256)
+
+    cache_url: str = knob("memory://", "where answers are kept")
+    cache_entries: int = knob(128, "most answers kept by a worker", ge=1, le=1_000_000)
+    cache_ttl: float = knob(3600.0, "seconds an answer stays good", gt=0)
+    retry_attempts: int = knob(3, "most tries of one call at one provider", ge=1, le=10)
+    heartbeat: float = knob(10.0, "seconds of silence after which a stream sends a comment", gt=0, le=15)
+
+    database_url: str = vendors_own("", "SQLAlchemy URL; empty: a SQLite file in the data folder", "DATABASE_URL")
+    job_workers: int = knob(4, "jobs one worker process runs at once", ge=0, le=256)
+    job_lease: float = knob(30.0, "seconds after which the jobs of a dead process are taken up again", ge=1, le=3600)
+    job_timeout: float = knob(600.0, "seconds a job may take in all", gt=0, le=86_400)
+    jobs_kept: float = knob(7 * 86_400.0, "seconds an ended job can be read", gt=0)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = TomlConfigSettingsSource(settings_cls, Path(os.environ.get(CONFIG, "llmapi.toml")))
+        return init_settings, env_settings, InitSettingsSource(settings_cls, secrets_in_files()), file
+
+    @field_validator("api_keys", "allowed_hosts", "cors_origins", mode="before")
+    @classmethod
+    def _comma_separated(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _guarded(self) -> "Settings":
+        if self.auth == "off" and not self.loopback:
+            raise ValueError(f"auth: off is refused while listening on {self.host}; set LLMAPI_AUTH=required")
+        if self.auth == "required" and not self.api_keys:
+            raise ValueError("api_keys: LLMAPI_AUTH=required needs LLMAPI_API_KEYS")
+        return self
+
+    @property
+    def loopback(self) -> bool:
+        """Say whether the server can be reached from this machine alone."""
+        return self.host in LOOPBACK or self.host.startswith("127.")
+
+    def secret(self, name: str) -> str:
+        """Return the value of a vendor's key variable, e.g. GROQ_API_KEY, or "" """
+        return from_environment(name)
+
+
+def from_environment(name: str) -> str:
+    """Return a variable's value, or the stripped content of the file that NAME_FILE names, or "" """
+    if not (path := os.environ.get(f"{name}_FILE")):
+        return os.environ.get(name, "")
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSetting(f"{name}_FILE cannot be read: {type(error).__name__}") from error
+
+
+def secrets_in_files() -> dict[str, str]:
+    """Return the secret settings whose NAME_FILE variable is set."""
+    named = [(field, name) for field, names in secret_names().items() for name in names]
+    return {field: from_environment(name) for field, name in named if f"{name}_FILE" in os.environ}
+
+
+def secret_names() -> dict[str, list[str]]:
+    """Return the variables each secret setting is read from."""
+    return {
+        field: environment_names(field)
+        for field, info in Settings.model_fields.items()
+        if "SecretStr" in str(info.annotation)
+    }
+
+
+def environment_names(field: str) -> list[str]:
+    """Return the variables a top-level setting is read from, its own name first."""
+    alias = Settings.model_fields[field].validation_alias
+    return [str(name) for name in alias.choices] if isinstance(alias, AliasChoices) else [PREFIX + field.upper()]
+
+
+def known_names() -> set[str]:
+    """Return every LLMAPI_ variable that means something."""
+    names = {CONFIG, *(f"{name}_FILE" for names in secret_names().values() for name in names)}
+    for field, info in Settings.model_fields.items():
+        names.update(environment_names(field))
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            names.update(f"{PREFIX}{field}_{inner}".upper() for inner in info.annotation.model_fields)
+    return names
+
+
+def refuse_unknown_names(environment: Mapping[str, str]) -> None:
+    """Raise BadSetting for an LLMAPI_ variable nobody reads: a typing error must not pass in silence."""
+    known = known_names()
+    free = tuple(f"{PREFIX}{table}_" for table in ("ALIASES", "PRICES", "VENDORS"))
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in known and not name.startswith(free):
+            close = get_close_matches(name, known, n=1)
+            raise BadSetting(f"{name} is no setting" + (f"; did you mean {close[0]}?" if close else ""))
+
+
+def load_settings(**given: Any) -> Settings:
+    """Read all settings; `given` ones win. Raises BadSetting naming what is wrong, never showing a value."""
+    refuse_unknown_names(os.environ)
+    path = os.environ.get(CONFIG)
+    if path and not Path(path).is_file():
+        raise BadSetting(f"{CONFIG} names a file that is not there")
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        wrong = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}".removeprefix(": ") for each in error.errors())
+        raise BadSetting("; ".join(wrong)) from None
+    except (ValueError, SettingsError) as error:  # llmapi.toml that is no TOML, JSON in a variable that is none
+        raise BadSetting(f"the settings cannot be read: {error}") from error
