@@ -126,6 +126,7 @@ class Attempt:
     model: str
     status: str  # "ok" or the error's code
     wait: float = 0.0  # seconds slept before it
+    usage: Usage = NOTHING  # what it was billed for although it failed; a good attempt's usage is the answer's
 
 
 def anything(_: Completion) -> bool:
@@ -184,11 +185,13 @@ class Reply:
     """An answer as a stream of chunks, once, with two endings that stages may ask to be told of.
 
     *completed*: the whole answer came. *ended*: always and exactly once, with the error if there was one, also when
-    the reader leaves early (`close`); the completion it gets is then what had come so far.
+    the reader leaves early (`close`); the completion it gets is then what had come so far. A reply belongs to one
+    thread at a time: who wants to stop a read in another thread ends the call's lifetime.
     """
 
     def __init__(self, chunks: Iterator[Chunk], facts: Facts) -> None:
         self.facts = facts
+        self.completed = False
         self._chunks = chunks
         self._seen: list[Chunk] = []
         self._on_complete: list[Callable[[Completion], None]] = []
@@ -216,13 +219,13 @@ class Reply:
         return self
 
     def __iter__(self) -> Iterator[Chunk]:
+        if self._over:
+            return
         try:
             for chunk in self._chunks:
                 self._seen.append(chunk)
                 yield chunk
-            answer = whole(self._seen)
-            for tell in self._on_complete:
-                tell(answer)
+            self._complete()
         except GeneratorExit:
             self._end(None)
             raise
@@ -241,15 +244,25 @@ class Reply:
         """Leave early: the source is closed, the ending is told."""
         self._end(None)
 
+    def _complete(self) -> None:
+        if self._over:
+            return  # closed while it was read: half an answer must not be told as a whole one
+        self.completed = True
+        answer = whole(self._seen)
+        for tell in self._on_complete:
+            tell(answer)
+
     def _end(self, error: BaseException | None) -> None:
         if self._over:
             return
         self._over = True
         close = getattr(self._chunks, "close", None)
-        if close is not None and error is None:
-            close()
-        for tell in self._on_end:
-            tell(whole(self._seen), error)
+        try:
+            if close is not None and error is None:
+                close()
+        finally:
+            for tell in self._on_end:
+                tell(whole(self._seen), error)
 
 
 Handler = Callable[[Call], Reply]

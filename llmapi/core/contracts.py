@@ -68,7 +68,7 @@ class AnswerCache(Protocol):
 
 
 class Prices(Protocol):
-    """What tokens cost. Must be quick: it stands on every call's way."""
+    """What tokens cost. Must be quick and must not raise: it stands on every call's way."""
 
     def cost(self, target: Target, usage: Usage) -> Cost: ...
 

@@ -38,6 +38,7 @@ class LlmApiError(Exception):
         self.fields = dict(fields or {})  # dotted field name -> what is wrong with it
         self.details = details  # JSON values a caller may see
         self.attempts: tuple[Attempt, ...] = ()
+        self.provider_time = 0.0  # seconds spent waiting for providers before it failed
 
 
 class ValidationFailed(LlmApiError):

@@ -3,13 +3,18 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from llmapi.core.calls import Attempt, CacheStatus, Usage
+from llmapi.core.calls import NOTHING, Attempt, CacheStatus, Usage
 from llmapi.core.money import Cost
+
+KEPT: frozenset[CacheStatus] = frozenset({"hit", "semantic", "coalesced"})  # answers nobody was asked for
 
 
 @dataclass(frozen=True, slots=True)
 class CallFinished:
-    """A call left the gateway, well or not. `status` is "ok", an error's code, or "abandoned" (the reader left)."""
+    """A call left the gateway, well or not. `status` is "ok", an error's code, or "abandoned" (the reader left).
+
+    `usage` is what the answer or the error reports, of a kept answer too; `billed` is what providers are paid for.
+    """
 
     call_id: str
     tenant: str
@@ -26,6 +31,15 @@ class CallFinished:
     provider_time: float  # seconds of it spent waiting for a provider
     streamed: bool
     at: datetime
+
+    @property
+    def billed(self) -> Usage:
+        """Tokens this call made providers count: none for a kept or shared answer, failed attempts' included."""
+        if self.cache in KEPT:
+            return NOTHING
+        if self.status not in ("ok", "abandoned"):
+            return self.usage  # an error carries the sum of all its attempts
+        return sum((attempt.usage for attempt in self.attempts), self.usage)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,12 @@ class Lifetime:
         """Return the seconds left, never below 0.0; 0.0 once it was ended."""
         return 0.0 if self.ended else max(0.0, self.deadline - self._clock())
 
+    def twin(self) -> "Lifetime":
+        """Return another life with the same deadline, which ends early on its own account."""
+        other = Lifetime(0.0, self._clock)
+        other.deadline = self.deadline
+        return other
+
     def end(self) -> None:
         """End it now: each listener is told once."""
         with self._lock:
