@@ -1,0 +1,68 @@
+"""How gunicorn runs the service: many threads, code loaded once before the fork, everything alive made after it."""
+
+import gc
+import os
+import signal
+import sys
+
+from llmapi.core.errors import BadSetting
+from llmapi.settings import load_settings
+
+try:
+    settings = load_settings()
+except BadSetting as error:
+    sys.exit(f"llmapi cannot start: {error}")
+
+wsgi_app = "wsgi:app"
+bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
+workers = settings.workers
+worker_class = "gthread"
+threads = settings.threads
+preload_app = True
+reuse_port = settings.workers > 1 and sys.platform == "linux"
+backlog = 4096
+keepalive = 5
+graceful_timeout = int(settings.grace) + 1
+timeout = 60
+control_socket_disable = True
+max_requests = 0
+limit_request_fields = 64
+limit_request_field_size = 8190
+limit_request_line = 4094
+accesslog = None  # the application writes its own line, with the request id and without the query string
+errorlog = "-"
+loglevel = "warning"
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
+
+
+def when_ready(server):
+    """Keep what the fork shares out of the garbage collector's way: its marks would copy every page."""
+    gc.collect()
+    gc.freeze()
+
+
+def post_worker_init(worker):
+    """Make what a fork cannot carry: threads, connections, the model's process."""
+    gc.set_threshold(50_000, 20, 100)
+    services = worker.wsgi.extensions["llmapi"]
+    finish_requests = signal.getsignal(signal.SIGTERM)
+
+    def stop_softly(number, frame):
+        services.drain()  # /readyz says 503 and no job is taken any more while the running requests end
+        finish_requests(number, frame)
+
+    signal.signal(signal.SIGTERM, stop_softly)
+    services.start()
+
+
+def worker_exit(server, worker):
+    """Give everything back; runs after the last request has been answered."""
+    if getattr(worker, "wsgi", None) is not None:
+        worker.wsgi.extensions["llmapi"].close()
+
+
+def child_exit(server, worker):
+    """Forget the numbers of a worker that is gone."""
+    from llmapi.events.metrics import forget_process
+
+    forget_process(worker.pid)

@@ -1,0 +1,96 @@
+"""From a checked request to its answer, in the way the caller asked for: at once, dry, later, or as a stream."""
+
+import re
+from functools import partial
+from typing import Any
+
+import orjson
+from flask import Response, request
+
+from llmapi.api import streaming
+from llmapi.api.context import caller, identity, request_id, services
+from llmapi.api.errors import problem
+from llmapi.core.lifetime import Lifetime
+from llmapi.tasks.runner import Caller
+
+Wanted = dict[str, Any]
+MODES = {"no-store": "bypass", "no-cache": "refresh", "only-if-cached": "only"}
+MAX_AGE = re.compile(r"max-age=(\d{1,9})$")
+
+
+def answer(task: str, wanted: Wanted) -> Response:
+    """Return the answer of a task, or the promise of one (202), or a stream of it."""
+    wanted = with_cache_control(wanted, request.headers.get("Cache-Control", ""))
+    stream = wanted.pop("stream", False)
+    if wanted.pop("dry_run", False):
+        return shown(services().tasks.preview(task, wanted, caller()))
+    if "respond-async" in preferences():
+        return accepted(task, wanted)
+    if stream:
+        return streamed(task, wanted)
+    return shown(services().tasks.answer(task, wanted, caller()))
+
+
+def shown(told: dict[str, Any]) -> Response:
+    """Return a task's answer with what the cache did in RFC 9211's words."""
+    response = Response(orjson.dumps(told), mimetype="application/json")
+    response.headers["Cache-Status"] = cache_status(told["cache"])
+    timing = told["timing"]
+    response.headers["Server-Timing"] = f"total;dur={timing['total_ms']}, provider;dur={timing['provider_ms']}"
+    return response
+
+
+def cache_status(cache: dict[str, Any]) -> str:
+    """Return the Cache-Status header of an answer (RFC 9211)."""
+    words = {"hit": "hit", "coalesced": "fwd=miss; collapsed", "bypass": "fwd=bypass"}
+    return f"llmapi; {words.get(cache['status'], 'fwd=miss')}"
+
+
+def accepted(task: str, wanted: Wanted, priority: int = 5) -> Response:
+    """Put the work into the job registry and say where its result will be."""
+    arguments = {"task": task, "request": wanted}
+    job = services().jobs.put(
+        "task", arguments, tenant=identity().tenant, request_id=request_id(), priority=priority
+    )
+    response = Response(orjson.dumps({"id": job, "status": "queued"}), 202, mimetype="application/json")
+    response.headers["Location"] = f"/v1/jobs/{job}"
+    if "respond-async" in preferences():
+        response.headers["Preference-Applied"] = "respond-async"
+    return response
+
+
+def streamed(task: str, wanted: Wanted) -> Response:
+    """Return the answer as server-sent events; what fails before the first one keeps its own status."""
+    connection = request.environ.get("gunicorn.socket")
+    house = services()
+    lifetime = Lifetime(house.tasks.timeout(task))
+    asker = Caller(identity().tenant, request_id(), lifetime)
+    pump = streaming.Pump(partial(house.tasks.stream, task, wanted, asker), lifetime)
+    show = partial(problem, call_id=asker.request_id)
+    try:
+        first = streaming.first_event(pump, connection, house.settings.heartbeat)
+    except BaseException:
+        pump.stop()
+        raise
+    body = streaming.written(pump, first, connection, heartbeat=house.settings.heartbeat, show=show)
+    response = Response(body, mimetype="text/event-stream")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+def preferences() -> set[str]:
+    """Return the names in the Prefer header (RFC 7240)."""
+    told = ",".join(request.headers.getlist("Prefer"))
+    return {part.partition(";")[0].partition("=")[0].strip().lower() for part in told.split(",")}
+
+
+def with_cache_control(wanted: Wanted, header: str) -> Wanted:
+    """Add what Cache-Control says to what the body says of the cache; the body wins."""
+    said: Wanted = {}
+    for directive in (part.strip().lower() for part in header.split(",")):
+        if directive in MODES:
+            said["mode"] = MODES[directive]
+        elif found := MAX_AGE.match(directive):
+            said.update({"ttl": float(found[1])} if int(found[1]) else {"mode": "refresh"})
+    return {**wanted, "cache": {**said, **wanted.get("cache", {})}} if said else wanted

@@ -1,0 +1,38 @@
+"""What a view may ask of the request it serves: the services, who calls, and under which id."""
+
+from dataclasses import dataclass
+
+from flask import current_app, g
+
+from llmapi.bootstrap import Services
+from llmapi.tasks.runner import Caller
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a key belongs to. `name` is what limits count and logs show, never the key itself."""
+
+    tenant: str
+    name: str
+
+
+def services() -> Services:
+    """Return the parts this application runs on."""
+    found: Services = current_app.extensions["llmapi"]
+    return found
+
+
+def request_id() -> str:
+    """Return the id of the request being served."""
+    return str(g.get("request_id", ""))
+
+
+def identity() -> Identity:
+    """Return who calls; auth has put it there."""
+    found: Identity = g.identity
+    return found
+
+
+def caller() -> Caller:
+    """Return who asks, as the tasks want to know it."""
+    return Caller(tenant=identity().tenant, request_id=request_id())

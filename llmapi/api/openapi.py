@@ -1,0 +1,82 @@
+"""The OpenAPI document: one description of every task route, errors as problem+json, examples, security."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import flask_smorest
+from apispec import APISpec
+from marshmallow import Schema
+
+from llmapi import __version__
+from llmapi.api.parsing import Blueprint
+from llmapi.api.schemas.classify import Label
+from llmapi.api.schemas.common import Problem
+from llmapi.api.schemas.jobs import Accepted
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "openapi" / "examples"
+DESCRIPTION = """Text generation, code generation and classification by language models, behind one contract.
+
+Send `stream: true` for server-sent events, `Prefer: respond-async` for a job, `dry_run: true` to see the cost first.
+Errors are `application/problem+json` with a stable `code`."""
+SETTINGS = {
+    "API_TITLE": "llmapi",
+    "API_VERSION": __version__,
+    "OPENAPI_VERSION": "3.1.0",
+    "API_SPEC_OPTIONS": {
+        "info": {"description": DESCRIPTION},
+        "security": [{"bearer": []}, {"header": []}, {}],
+        "servers": [{"url": "/"}],
+    },
+}
+CACHE_STATUS = {"schema": {"type": "string"}, "description": "What the cache did (RFC 9211)"}
+LOCATION = {"Location": {"schema": {"type": "string"}, "description": "Where to look for the result"}}
+TASK_HEADERS = [
+    ("Prefer", "`respond-async`: answer 202 and a job instead of waiting"),
+    ("Cache-Control", "`no-store`, `no-cache`, `only-if-cached` or `max-age=N`: the `cache` field by other names"),
+]
+
+
+class Api(flask_smorest.Api):  # type: ignore[misc]
+    """flask-smorest's Api with errors documented as the problem+json they are."""
+
+    ERROR_SCHEMA = Problem
+
+    def _register_responses(self) -> None:
+        usual, self.DEFAULT_RESPONSE_CONTENT_TYPE = self.DEFAULT_RESPONSE_CONTENT_TYPE, "application/problem+json"
+        super()._register_responses()
+        self.DEFAULT_RESPONSE_CONTENT_TYPE = usual
+
+
+def new_api(app: Any) -> Api:
+    """Return the document-keeping Api of an application."""
+    api = Api(app)
+    spec: APISpec = api.spec
+    spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
+    spec.components.security_scheme("header", {"type": "apiKey", "in": "header", "name": "X-API-Key"})
+    api.register_field(Label, {"oneOf": []}, None)
+    return api
+
+
+def task_docs(bp: Blueprint, task: str, asked: Schema, told: Schema, streams: bool = True) -> Callable[..., Any]:
+    """Return the decorator of a task's view: what it takes, what it answers, and in which other ways."""
+    examples = examples_of(task)
+    stream = {200: {"content": {"text/event-stream": {"schema": {"type": "object"}}}}}
+    parameters = [
+        {"in": "header", "name": name, "schema": {"type": "string"}, "description": said} for name, said in TASK_HEADERS
+    ]
+
+    def decorate(view: Callable[..., Any]) -> Any:
+        view = bp.alt_response(202, schema=Accepted(), success=True, headers=LOCATION)(view)
+        view = bp.response(200, told, headers={"Cache-Status": CACHE_STATUS})(view)
+        view = bp.doc(parameters=parameters, **({"responses": stream} if streams else {}))(view)
+        return bp.arguments(asked, examples=examples)(view)
+
+    return decorate
+
+
+def examples_of(task: str) -> dict[str, Any]:
+    """Return the request examples kept in openapi/examples, in OpenAPI's form."""
+    found: dict[str, Any] = json.loads((EXAMPLES / f"{task}.json").read_text(encoding="utf-8"))
+    return {name: {"summary": row["summary"], "value": row["value"]} for name, row in found.items()}

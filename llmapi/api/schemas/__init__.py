@@ -1,0 +1,1 @@
+"""api/schemas: the shapes callers send and get, bounds and examples included."""

@@ -1,0 +1,1 @@
+"""api/v1: one file per endpoint group; a view is a sentence."""

@@ -1,0 +1,68 @@
+"""/v1/jobs: work for later, kept in the database."""
+
+from typing import Any
+
+from flask import Response
+from flask.views import MethodView
+from marshmallow import Schema, ValidationError
+
+from llmapi.api.answering import accepted
+from llmapi.api.context import identity, services
+from llmapi.api.openapi import LOCATION, examples_of
+from llmapi.api.parsing import Blueprint, flattened
+from llmapi.api.schemas.classify import ClassifyRequest
+from llmapi.api.schemas.code import CodeRequest
+from llmapi.api.schemas.jobs import Accepted, Job, JobList, JobQuery, JobRequest
+from llmapi.api.schemas.text import TextRequest
+from llmapi.core.errors import ValidationFailed
+
+bp = Blueprint("jobs", __name__, url_prefix="/v1/jobs", description="Work for later")
+REQUESTS: dict[str, Schema] = {"text": TextRequest(), "code": CodeRequest(), "classify": ClassifyRequest()}
+
+
+@bp.route("")
+class Jobs(MethodView):
+    @bp.arguments(JobRequest(), examples=examples_of("jobs"))
+    @bp.response(202, Accepted(), headers=LOCATION)
+    def post(self, wanted: dict[str, Any]) -> Response:
+        """Queue a task; its result is kept for a week."""
+        return accepted(wanted["task"], task_request(wanted["task"], wanted["request"]), wanted["priority"])
+
+    @bp.arguments(JobQuery(), location="query")
+    @bp.response(200, JobList())
+    def get(self, query: dict[str, Any]) -> dict[str, Any]:
+        """List your jobs, newest first."""
+        rows, following = services().jobs.page(identity().tenant, **query)
+        return {"data": [shown(row) for row in rows], "next": following}
+
+
+@bp.route("/<string:job_id>")
+class OneJob(MethodView):
+    @bp.response(200, Job())
+    def get(self, job_id: str) -> dict[str, Any]:
+        """Tell where a job stands; once it succeeded, its result."""
+        return shown(services().jobs.get(job_id, identity().tenant))
+
+    @bp.response(200, Job())
+    def delete(self, job_id: str) -> dict[str, Any]:
+        """Cancel a job. A queued one is never run; a running one ends within two seconds."""
+        return shown(services().jobs.cancel(job_id, identity().tenant))
+
+
+def task_request(task: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Return the inner request checked as its own route would; raises ValidationFailed naming request.<field>."""
+    try:
+        wanted: dict[str, Any] = REQUESTS[task].load(body)
+    except ValidationError as error:
+        fields: dict[str, list[str]] = {}
+        for name, said in flattened(error.normalized_messages(), "request"):
+            fields.setdefault(name, []).append(said)
+        raise ValidationFailed("the request inside is not valid", fields=fields) from None
+    if wanted.pop("stream", False) or wanted.pop("dry_run", False):
+        raise ValidationFailed("a job is neither streamed nor dry", fields={"request": ["no stream, no dry_run"]})
+    return wanted
+
+
+def shown(job: JobRow) -> dict[str, Any]:
+    """Return a job as callers see it."""
+    task = job.arguments.get("task")

@@ -1,0 +1,66 @@
+"""create_app(services): the only place where Flask is assembled."""
+
+import logging
+
+import orjson
+from flask import Flask
+from flask.json.provider import DefaultJSONProvider
+from flask_cors import CORS
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from llmapi.api import auth, docs, errors, limits, observing, request_id
+from llmapi.api.health import bp as operations
+from llmapi.api.health import probes
+from llmapi.api.openapi import SETTINGS, new_api
+from llmapi.api.v1.classify import bp as classify
+from llmapi.api.v1.code import bp as code
+from llmapi.api.v1.jobs import bp as jobs
+from llmapi.api.v1.models import bp as models
+from llmapi.api.v1.text import bp as text
+from llmapi.bootstrap import Services
+
+BLUEPRINTS = (text, code, classify, jobs, models, operations)
+EXPOSED = ["X-Request-ID", "Cache-Status", "Server-Timing", "RateLimit", "RateLimit-Policy", "Retry-After", "Location"]
+
+
+class Json(DefaultJSONProvider):
+    """orjson: the same JSON in a fraction of the time."""
+
+    def dumps(self, obj: object, **_: object) -> str:
+        return orjson.dumps(obj, default=self.default).decode()
+
+    def loads(self, s: str | bytes, **_: object) -> object:
+        return orjson.loads(s)
+
+
+def create_app(services: Services) -> Flask:
+    """Return the application on top of ready-made services. Nothing is started or connected here."""
+    app = Flask("llmapi", static_folder=None, template_folder="api/templates")
+    app.json = Json(app)
+    settings = services.settings
+    app.config.update(SETTINGS, MAX_CONTENT_LENGTH=settings.max_body, PROPAGATE_EXCEPTIONS=False)
+    app.extensions["llmapi"] = services
+    app.logger.setLevel(logging.WARNING)
+    app.url_map.strict_slashes = False
+
+    observing.install(app)
+    request_id.install(app)
+    auth.install(
+        app,
+        required=settings.auth == "required",
+        keys=auth.StaticKeys(settings.api_keys),
+        hosts=settings.allowed_hosts,
+    )
+    limits.install(app, (*BLUEPRINTS, docs.bp), settings.limits.model_dump(), services.counters_url)
+    api = new_api(app)
+    for blueprint in (*BLUEPRINTS, probes):
+        api.register_blueprint(blueprint)
+    if settings.docs:
+        docs.install(app, api.spec)
+    errors.install(app)
+    if settings.cors_origins:
+        CORS(app, origins=list(settings.cors_origins), expose_headers=EXPOSED, max_age=600)
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    return app

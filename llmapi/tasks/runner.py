@@ -1,0 +1,133 @@
+"""Where every question enters, whatever door it came through: HTTP, a job, a batch line, the command line."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from llmapi.core.calls import CacheWish, Call, Facts, Handler
+from llmapi.core.clock import Monotonic, Wall, monotonic, utc_now
+from llmapi.core.contracts import Models, Prices
+from llmapi.core.errors import ValidationFailed
+from llmapi.core.lifetime import Lifetime
+from llmapi.tasks.answers import Json, answer_of
+from llmapi.tasks.tab import Tab
+
+Wanted = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDefaults:
+    """What a task uses when the caller does not say; `timeout` is in seconds and for the whole request."""
+
+    model: str
+    temperature: float
+    max_tokens: int
+    system: str
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, under which request id, and for how long (None: as long as the task allows)."""
+
+    tenant: str
+    request_id: str
+    lifetime: Lifetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """One event of a streamed answer: pieces of text, then the whole answer."""
+
+    kind: Literal["chunk", "done"]
+    data: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a task would ask at most: these calls, each followed by up to `repairs` longer ones."""
+
+    calls: tuple[Call, ...]
+    repairs: int = 0
+
+
+class Task(Protocol):
+    """One kind of work; `base` is a call with everything but the question."""
+
+    def answer(self, tab: Tab, base: Call, wanted: Wanted) -> Json:
+        """Return the output, asking through the tab."""
+        ...
+
+    def stream(self, tab: Tab, base: Call, wanted: Wanted) -> Iterator[str | Json]:
+        """Yield pieces of text, then the output."""
+        ...
+
+    def plan(self, base: Call, wanted: Wanted) -> Plan:
+        """Return what `answer` would ask."""
+        ...
+
+
+class Estimator(Protocol):
+    """Tells what a plan costs at most without asking a model (gateway/preview.py)."""
+
+    def __call__(self, call: Call) -> Mapping[str, Any]: ...
+
+
+class Tasks:
+    """The tasks by name, on top of one gateway."""
+
+    def __init__(
+        self,
+        tasks: Mapping[str, Task],
+        *,
+        gateway: Handler,
+        models: Models,
+        prices: Prices,
+        defaults: Mapping[str, TaskDefaults],
+        clock: Monotonic = monotonic,
+        now: Wall = utc_now,
+    ) -> None:
+        self._tasks, self._gateway, self._models, self._prices = tasks, gateway, models, prices
+        self._defaults, self._clock, self._now = defaults, clock, now
+
+    def timeout(self, task: str) -> float:
+        """Return the seconds a request of this task may take."""
+        return self._defaults[task].timeout
+
+    def answer(self, task: str, wanted: Wanted, caller: Caller) -> Json:
+        """Return the whole answer of a task, JSON-ready; raises LlmApiError."""
+        started, tab = self._clock(), Tab(self._gateway, self._prices)
+        output = self._tasks[task].answer(tab, self._base(task, wanted, caller), wanted)
+        return self._told(task, output, tab, caller, started)
+
+    def stream(self, task: str, wanted: Wanted, caller: Caller) -> Iterator[StreamEvent]:
+        """Yield a task's answer as events: chunks of text, then `done` with the whole answer; raises LlmApiError."""
+        started, tab = self._clock(), Tab(self._gateway, self._prices)
+        for piece in self._tasks[task].stream(tab, self._base(task, wanted, caller, stream=True), wanted):
+            if isinstance(piece, str):
+                yield StreamEvent("chunk", {"text": piece})
+            else:
+                yield StreamEvent("done", self._told(task, piece, tab, caller, started))
+
+    def _told(self, task: str, output: Json | None, tab: Tab, caller: Caller, started: float) -> Json:
+        seconds = self._clock() - started
+        return answer_of(task, output, tab, call_id=caller.request_id, seconds=seconds, created=self._now())
+
+    def _base(self, task: str, wanted: Wanted, caller: Caller, stream: bool = False) -> Call:
+        usual = self._defaults[task]
+        model = wanted.get("model") or usual.model or task
+        return Call(
+            id=caller.request_id,
+            tenant=caller.tenant,
+            task=task,
+            model=model,
+            targets=self._models.resolve(model),
+            lifetime=caller.lifetime or Lifetime(usual.timeout, self._clock),
+            temperature=wanted.get("temperature", usual.temperature),
+            max_tokens=wanted.get("max_tokens", usual.max_tokens),
+            top_p=wanted.get("top_p"),
+            stop=tuple(wanted.get("stop", ())),
+            seed=wanted.get("seed"),
+            cache=CacheWish(**wanted.get("cache", {})),
+            stream=stream,
+        )
