@@ -1,0 +1,329 @@
+"""The way to the network: deadlines, ends, limits, and what becomes of connections."""
+
+import gc
+import os
+import socket
+import ssl
+import time
+
+import httpx
+import httpx2
+import pytest
+
+from llmapi.core.errors import CallEnded, ProviderBroken, ProviderInvalid, ProviderTimeout, ProviderUnavailable
+from llmapi.core.lifetime import Lifetime
+from llmapi.providers.exchange import Exchange, current, during, stepping
+from llmapi.providers.transport import Transport
+from tests.fakes.behaviours import Answer, Close, Drip, Hang, Raw, Reset
+from tests.fakes.certificates import server_context
+from tests.fakes.openai import FakeOpenAI
+
+QUESTION = {"model": "m", "messages": [{"role": "user", "content": "a b c"}]}
+STREAM = {**QUESTION, "stream": True}
+FAMILIES = pytest.mark.parametrize("family", [httpx, httpx2], ids=["httpx", "httpx2"])
+
+
+@pytest.fixture
+def client(transport):
+    return httpx.Client(transport=transport.adapter())
+
+
+@pytest.fixture
+def ask(client, openai_upstream):
+    """Ask the fake within a lifetime; with `stream`, return the events' bytes as they come."""
+
+    def post(lifetime=None, body=QUESTION):
+        with during(Exchange(lifetime or Lifetime(10.0))):
+            return client.post(openai_upstream.base + "/chat/completions", json=body)
+
+    return post
+
+
+def dead_address():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@FAMILIES
+def test_both_families_of_httpx_are_served(family, transport, openai_upstream):
+    with family.Client(transport=transport.adapter()) as client:
+        answer = client.post(openai_upstream.base + "/chat/completions", json=QUESTION)
+    assert answer.json()["choices"][0]["message"]["content"] == "Fine."
+    assert isinstance(answer, family.Response)
+
+
+def test_a_connection_serves_many_requests(ask, openai_upstream):
+    for _ in range(5):
+        ask()
+    assert openai_upstream.connections == 1
+
+
+def test_a_closed_client_leaves_the_pool_to_the_others(transport, openai_upstream):
+    for _ in range(3):
+        with httpx.Client(transport=transport.adapter()) as client:
+            client.post(openai_upstream.base + "/chat/completions", json=QUESTION)
+    assert openai_upstream.connections == 1
+
+
+def test_a_connection_the_server_closed_while_idle_is_not_used_again(ask, openai_upstream):
+    ask()
+    openai_upstream.drop_idle()
+    assert ask().status_code == 200
+    assert len(openai_upstream.asked) == 2
+
+
+@pytest.mark.parametrize("silence", [Hang(), Drip(), Drip(where="headers"), Answer(delay=30)], ids=str)
+def test_no_silence_and_no_drip_outlasts_the_deadline(ask, openai_upstream, silence):
+    openai_upstream.script = [silence]
+    began = time.monotonic()
+    with pytest.raises(ProviderTimeout):
+        ask(Lifetime(0.15))
+    assert 0.14 < time.monotonic() - began < 1.0
+    assert openai_upstream.aborted.wait(5)
+
+
+def test_a_stream_that_never_pauses_long_still_ends_at_the_deadline(ask, openai_upstream):
+    openai_upstream.script = [Answer("word " * 1000, gap=0.03)]
+    with pytest.raises(ProviderTimeout):
+        ask(Lifetime(0.2), STREAM)
+
+
+def test_without_a_lifetime_the_usual_time_holds(openai_upstream):
+    openai_upstream.script = [Hang()]
+    client = httpx.Client(transport=Transport(usual_time=0.1).adapter(), timeout=None)
+    with pytest.raises(ProviderTimeout):
+        client.post(openai_upstream.base + "/chat/completions", json=QUESTION)
+
+
+@pytest.mark.parametrize("wait", [Hang(), Drip(gap=5), Drip(gap=5, where="headers")], ids=str)
+def test_an_end_from_another_thread_wakes_a_blocked_read(ask, openai_upstream, in_thread, wait):
+    openai_upstream.script = [wait]
+    lifetime = Lifetime(30.0)
+    asking = in_thread(lambda: ask(lifetime))
+    openai_upstream.wait_asked()
+    lifetime.end()
+    assert isinstance(asking.outcome(), CallEnded)
+
+
+def test_an_end_in_the_middle_of_a_body_without_length_is_no_whole_answer(client, in_thread):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        lifetime = Lifetime(30.0)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        asking = in_thread(lambda: asked_within(lifetime, lambda: client.get(url)))
+        peer, _ = server.accept()
+        with peer:
+            peer.sendall(b"HTTP/1.0 200 OK\r\n\r\nhalf of it")
+            peer.recv(65536)
+            lifetime.end()
+            assert isinstance(asking.outcome(), CallEnded)
+
+
+def test_an_ended_call_asks_nobody(ask, openai_upstream):
+    lifetime = Lifetime(10.0)
+    lifetime.end()
+    with pytest.raises(CallEnded):
+        ask(lifetime)
+    assert openai_upstream.asked == []
+
+
+def test_the_end_of_a_call_does_not_touch_who_has_its_connection_now(ask, openai_upstream, in_thread):
+    first = Lifetime(10.0)
+    ask(first)
+    openai_upstream.script = [Answer(delay=0.1)]
+    second = in_thread(ask)
+    openai_upstream.wait_asked(2)
+    first.end()
+    assert second.outcome().status_code == 200
+    assert openai_upstream.connections == 1
+
+
+def test_a_cut_connection_is_never_used_again(ask, openai_upstream):
+    openai_upstream.script = [Drip()]
+    with pytest.raises(ProviderTimeout):
+        ask(Lifetime(0.1))
+    assert ask().status_code == 200
+    assert openai_upstream.connections == 2
+
+
+def test_an_answer_left_half_read_closes_its_connection(client, openai_upstream):
+    openai_upstream.script = [Answer("word " * 100, gap=0.05)]
+    with client.stream("POST", openai_upstream.base + "/chat/completions", json=STREAM) as answer:
+        next(answer.iter_bytes())
+    assert openai_upstream.aborted.wait(5)
+
+
+@pytest.mark.parametrize("rudeness", [Reset(), Close()], ids=["reset", "closed"])
+def test_a_connection_that_ends_without_an_answer_is_unavailability_and_is_not_repeated(
+    ask, openai_upstream, rudeness
+):
+    openai_upstream.script = [rudeness]
+    with pytest.raises(ProviderUnavailable):
+        ask()
+    assert len(openai_upstream.asked) == 1
+
+
+def test_a_refused_connection_is_unavailability(client):
+    with pytest.raises(ProviderUnavailable):
+        client.post(dead_address(), json=QUESTION)
+
+
+def test_a_name_nobody_knows_is_unavailability(client):
+    with pytest.raises(ProviderUnavailable):
+        client.get("http://127.0.0.1.nowhere.invalid./")
+
+
+@pytest.mark.parametrize("body", [QUESTION, STREAM], ids=["length", "chunked"])
+def test_a_cut_answer_is_broken(ask, openai_upstream, body):
+    openai_upstream.script = [Answer("a b c d", cut_after=2)]
+    with pytest.raises(ProviderBroken):
+        ask(body=body)
+
+
+def test_an_answer_larger_than_allowed_is_refused_before_it_fills_the_memory(openai_upstream):
+    client = httpx.Client(transport=Transport(largest=1000).adapter())
+    openai_upstream.script = [Answer("x" * 100_000)]
+    with pytest.raises(ProviderInvalid, match="too large"):
+        client.post(openai_upstream.base + "/chat/completions", json=QUESTION)
+
+
+def test_a_small_answer_that_unpacks_to_a_large_one_is_refused_too(openai_upstream):
+    import gzip
+
+    openai_upstream.script = [Raw(gzip.compress(b" " * 5_000_000), headers={"Content-Encoding": "gzip"})]
+    client = httpx.Client(transport=Transport(largest=1_000_000).adapter())
+    with pytest.raises(ProviderInvalid, match="too large"):
+        client.post(openai_upstream.base + "/chat/completions", json=QUESTION)
+
+
+def test_an_answer_that_is_packed_although_we_did_not_ask_is_unpacked(ask, openai_upstream):
+    import gzip
+
+    openai_upstream.script = [Raw(gzip.compress(b'{"a": 1}'), headers={"Content-Encoding": "gzip"})]
+    assert ask().json() == {"a": 1}
+    assert openai_upstream.asked[0].headers["accept-encoding"] == "identity"
+
+
+def test_a_redirect_is_an_answer_and_nothing_is_sent_there(ask, openai_upstream):
+    openai_upstream.script = [Raw(b"", 307, headers={"Location": openai_upstream.url + "/elsewhere"})]
+    assert ask().status_code == 307
+    assert len(openai_upstream.asked) == 1
+
+
+def test_a_proxy_in_the_environment_is_not_used(ask, openai_upstream, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", dead_address())
+    monkeypatch.setenv("ALL_PROXY", dead_address())
+    assert ask().status_code == 200
+
+
+def test_an_exchange_keeps_the_start_of_the_body_when_asked(client, openai_upstream):
+    exchange = Exchange(Lifetime(10.0), keep=10_000)
+    with during(exchange):
+        answer = client.post(openai_upstream.base + "/chat/completions", json=QUESTION)
+    assert exchange.body == answer.content
+
+
+def test_a_stream_is_stepped_within_its_exchange_and_its_reader_stays_outside():
+    exchange = Exchange(Lifetime(10.0))
+    steps = stepping(exchange, (current.get() for _ in range(2)))
+    assert [(step, current.get()) for step in steps] == [(exchange, None), (exchange, None)]
+
+
+def test_a_trusted_server_is_spoken_to_under_tls(tmp_path):
+    server, authority = server_context(tmp_path)
+    transport = Transport(tls=ssl.create_default_context(cafile=authority))
+    with FakeOpenAI(tls=server) as upstream, httpx.Client(transport=transport.adapter()) as client:
+        for _ in range(3):
+            assert client.post(upstream.base + "/chat/completions", json=QUESTION).status_code == 200
+        assert upstream.connections == 1
+        transport.close()
+
+
+def test_a_server_nobody_vouches_for_is_not_spoken_to(tmp_path, client):
+    server, _ = server_context(tmp_path)
+    with FakeOpenAI(tls=server) as upstream:
+        with pytest.raises(ProviderUnavailable, match="trusted"):
+            client.post(upstream.base + "/chat/completions", json=QUESTION)
+        assert upstream.asked == []
+
+
+@pytest.mark.parametrize("silence", [Hang(), Drip(), Drip(where="headers")], ids=str)
+def test_under_tls_the_deadline_holds_too(tmp_path, silence):
+    server, authority = server_context(tmp_path)
+    client = httpx.Client(transport=Transport(tls=ssl.create_default_context(cafile=authority)).adapter())
+    with FakeOpenAI(silence, tls=server) as upstream, pytest.raises(ProviderTimeout):
+        asked_within(Lifetime(0.3), lambda: client.post(upstream.base + "/chat/completions", json=QUESTION))
+
+
+def test_under_tls_an_end_from_another_thread_wakes_a_blocked_read(tmp_path, in_thread):
+    server, authority = server_context(tmp_path)
+    client = httpx.Client(transport=Transport(tls=ssl.create_default_context(cafile=authority)).adapter())
+    lifetime = Lifetime(30.0)
+    with FakeOpenAI(Hang(), tls=server) as upstream:
+        url = upstream.base + "/chat/completions"
+        asking = in_thread(lambda: asked_within(lifetime, lambda: client.post(url, json=QUESTION)))
+        upstream.wait_asked()
+        lifetime.end()
+        assert isinstance(asking.outcome(), CallEnded)
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["deadline", "end"])
+def test_a_handshake_that_never_comes_ends_with_the_call(client, in_thread, ended):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        lifetime = Lifetime(30.0 if ended else 0.2)
+        url = f"https://127.0.0.1:{server.getsockname()[1]}/"
+        asking = in_thread(lambda: asked_within(lifetime, lambda: client.get(url)))
+        peer, _ = server.accept()
+        with peer:
+            peer.recv(65536)  # the client's greeting, never answered
+            if ended:
+                lifetime.end()
+            assert isinstance(asking.outcome(), CallEnded if ended else ProviderTimeout)
+
+
+def test_a_connection_that_is_never_accepted_ends_with_the_call(client, in_thread):
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        address = server.getsockname()
+        crowd = [crowding(address) for _ in range(4)]  # the queue is full: the next one is not let in
+        lifetime = Lifetime(30.0)
+        asking = in_thread(lambda: asked_within(lifetime, lambda: client.get(f"http://127.0.0.1:{address[1]}/")))
+        assert not asking.join(0.1) and asking.is_alive()
+        lifetime.end()
+        assert isinstance(asking.outcome(), CallEnded)
+        for each in crowd:
+            each.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of newer Pythons: the fakes have threads
+def test_a_forked_process_opens_connections_of_its_own(ask, openai_upstream):
+    ask()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if ask().status_code == 200 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    ask()
+    assert openai_upstream.connections == 2
+
+
+def test_nothing_is_left_open(openai_upstream):
+    transport = Transport()
+    client = httpx.Client(transport=transport.adapter())
+    client.post(openai_upstream.base + "/chat/completions", json=QUESTION)
+    client.close()
+    transport.close()
+    del client, transport
+    gc.collect()  # an unclosed socket would be a ResourceWarning, and that an error
+    assert openai_upstream.connections == 1
+
+
+def asked_within(lifetime, ask):
+    with during(Exchange(lifetime)):
+        return ask()
+
+
+def crowding(address):
+    sock = socket.socket()
+    sock.setblocking(False)
+    sock.connect_ex(address)
+    return sock
