@@ -163,7 +163,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         file = TomlConfigSettingsSource(settings_cls, Path(os.environ.get(CONFIG, "llmapi.toml")))
-        return init_settings, env_settings, InitSettingsSource(settings_cls, secrets_in_files()), file
+        return init_settings, InitSettingsSource(settings_cls, secrets_in_files()), env_settings, file
 
     @field_validator("api_keys", "allowed_hosts", "cors_origins", mode="before")
     @classmethod

@@ -6,8 +6,9 @@ from typing import Any
 
 from llmapi.core.calls import Attempt, Facts, Usage
 from llmapi.core.clock import rfc3339
+from llmapi.core.events import KEPT
 from llmapi.core.money import Cost, dollars
-from llmapi.tasks.tab import KEPT, Tab
+from llmapi.tasks.tab import Tab
 
 Json = dict[str, Any]
 

@@ -4,12 +4,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
-from llmapi.core.calls import NOTHING, CacheStatus, Call, Chunk, Completion, Facts, Handler, Reply, Target, Usage
+from llmapi.core.calls import NOTHING, Call, Chunk, Completion, Facts, Handler, Reply, Target, Usage
 from llmapi.core.contracts import Prices
+from llmapi.core.events import KEPT
 from llmapi.core.money import FREE
-
-KEPT: frozenset[CacheStatus] = frozenset({"hit", "semantic", "coalesced"})
-
 
 class Tab:
     """Asks through the gateway and adds up the usage, the cost and the facts of every reply."""
@@ -53,4 +51,5 @@ class Tab:
         self.facts.append(facts)
         self.usage += usage
         if facts.cache not in KEPT:
-            self.cost += self._prices.cost(Target(facts.provider, facts.model), usage)
+            billed = sum((attempt.usage for attempt in facts.attempts), usage)  # failed attempts may cost too
+            self.cost += self._prices.cost(Target(facts.provider, facts.model), billed)

@@ -1,0 +1,108 @@
+"""Settings: read from one place, the environment before the file, and nothing misspelt passes in silence."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from llmapi.core.errors import BadSetting
+from llmapi.settings import load_settings
+
+
+@pytest.fixture(autouse=True)
+def quiet_environment(monkeypatch, tmp_path) -> Iterator[None]:
+    for name in os.environ:
+        if name.startswith("LLMAPI_") or name.endswith("_API_KEY"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    yield
+
+
+def test_each_task_has_settings_of_its_own(monkeypatch):
+    monkeypatch.setenv("LLMAPI_CODE_MODEL", "openai/gpt-5-mini")
+    monkeypatch.setenv("LLMAPI_CODE_MAX_TOKENS", "99")
+    monkeypatch.setenv("LLMAPI_CLASSIFY_TIMEOUT", "7.5")
+    settings = load_settings()
+    assert (settings.code.model, settings.code.max_tokens, settings.code.temperature) == ("openai/gpt-5-mini", 99, 0.2)
+    assert (settings.classify.timeout, settings.text.model) == (7.5, "")
+
+
+def test_the_file_is_read_and_the_environment_wins(monkeypatch, tmp_path):
+    (tmp_path / "llmapi.toml").write_text('cache_ttl = 5\nport = 1234\n[aliases]\ncheap = "openai/x"\n[text]\nmax_tokens = 9\n')
+    monkeypatch.setenv("LLMAPI_PORT", "4321")
+    settings = load_settings()
+    assert (settings.cache_ttl, settings.port, settings.aliases, settings.text.max_tokens) == (
+        5.0,
+        4321,
+        {"cheap": "openai/x"},
+        9,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "close"), [("LLMAPI_CACHE_TLL", "LLMAPI_CACHE_TTL"), ("LLMAPI_TEXT_MODLE", "LLMAPI_TEXT_MODEL")]
+)
+def test_an_unknown_name_stops_the_start_and_the_close_one_is_named(monkeypatch, name, close):
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(BadSetting, match=f"{name} is no setting; did you mean {close}"):
+        load_settings()
+
+
+@pytest.mark.parametrize("text", ["colour = 1", "[text]\ncolour = 1", "[limits]\nnowhere = '1/minute'", "port = ["])
+def test_an_unknown_or_broken_line_of_the_file_stops_the_start(tmp_path, text):
+    (tmp_path / "llmapi.toml").write_text(text)
+    with pytest.raises(BadSetting):
+        load_settings()
+
+
+def test_a_file_that_was_named_must_be_there(monkeypatch):
+    monkeypatch.setenv("LLMAPI_CONFIG", "nowhere.toml")
+    with pytest.raises(BadSetting, match="LLMAPI_CONFIG"):
+        load_settings()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "llmapi.example.org"])
+def test_the_server_does_not_start_open_to_others_without_keys(monkeypatch, host):
+    monkeypatch.setenv("LLMAPI_HOST", host)
+    with pytest.raises(BadSetting, match="LLMAPI_AUTH=required"):
+        load_settings()
+
+
+def test_required_keys_must_be_there_and_are_never_shown(monkeypatch):
+    monkeypatch.setenv("LLMAPI_AUTH", "required")
+    with pytest.raises(BadSetting, match="LLMAPI_API_KEYS"):
+        load_settings()
+    monkeypatch.setenv("LLMAPI_API_KEYS", "first-secret, acme:second-secret")
+    settings = load_settings()
+    assert [key.get_secret_value() for key in settings.api_keys] == ["first-secret", "acme:second-secret"]
+    assert "secret" not in repr(settings)
+
+
+def test_a_secret_can_come_from_a_file(monkeypatch, tmp_path):
+    (tmp_path / "key").write_text("from-a-file\n")
+    monkeypatch.setenv("GOOGLE_API_KEY_FILE", str(tmp_path / "key"))
+    monkeypatch.setenv("LLMAPI_API_KEYS_FILE", str(tmp_path / "key"))
+    settings = load_settings()
+    assert settings.google_api_key.get_secret_value() == "from-a-file"
+    assert [key.get_secret_value() for key in settings.api_keys] == ["from-a-file"]
+
+
+@pytest.mark.parametrize("name", ["GOOGLE_API_KEY", "GEMINI_API_KEY"])
+def test_gemini_s_key_is_read_under_both_of_its_names(monkeypatch, name):
+    monkeypatch.setenv(name, "k")
+    assert load_settings().google_api_key.get_secret_value() == "k"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LLMAPI_PORT", "70000"),
+        ("LLMAPI_TEXT_TEMPERATURE", "2.5"),
+        ("LLMAPI_CACHE_ENTRIES", "none"),
+        ("LLMAPI_HEARTBEAT", "16"),
+    ],
+)
+def test_a_value_out_of_bounds_stops_the_start_and_names_the_setting(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(BadSetting, match=name.removeprefix("LLMAPI_").lower().replace("text_", "text.")):
+        load_settings()
