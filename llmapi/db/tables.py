@@ -1,0 +1,47 @@
+"""Every table. A change here needs a migration beside it; a test compares the two."""
+
+from sqlalchemy import Boolean, Column, Index, Integer, MetaData, String, Table, Text, false
+
+from llmapi.db.columns import Instant
+
+HEAD = "0001"  # the newest migration
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("kind", String(64), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("priority", Integer, nullable=False),  # 9 goes first
+    Column("run_at", Instant, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("max_attempts", Integer, nullable=False),
+    Column("lease_owner", String(64)),
+    Column("lease_until", Instant),
+    Column("claims", Integer, nullable=False, server_default="0"),  # never goes back, so it tells claims apart
+    Column("cancel_asked", Boolean, nullable=False, server_default=false()),
+    Column("arguments", Text, nullable=False),  # JSON, as are the three below
+    Column("progress", Text),
+    Column("result", Text),
+    Column("error", Text),
+    Column("request_id", String(128), nullable=False),
+    Column("created", Instant, nullable=False),
+    Column("started", Instant),
+    Column("finished", Instant),
+)
+Index("ix_jobs_turn", jobs.c.status, jobs.c.priority.desc(), jobs.c.run_at, jobs.c.id)
+Index("ix_jobs_lease", jobs.c.status, jobs.c.lease_until)
+Index("ix_jobs_tenant", jobs.c.tenant, jobs.c.id)
+Index("ix_jobs_tenant_status", jobs.c.tenant, jobs.c.status, jobs.c.id)
+Index("ix_jobs_finished", jobs.c.finished)
