@@ -261,7 +261,8 @@ class Reply:
             if close is not None and error is None:
                 close()
         finally:
-            for tell in self._on_end:
+            listeners, self._on_end, self._on_complete = self._on_end, [], []  # they refer back here: let both go
+            for tell in listeners:
                 tell(whole(self._seen), error)
 
 

@@ -1,0 +1,40 @@
+"""What was tried before an answer or a failure came: it travels on with both, so that none of it is lost."""
+
+from dataclasses import dataclass
+
+from llmapi.core.calls import NOTHING, Attempt, Completion, Reply, Usage
+from llmapi.core.errors import LlmApiError
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """Attempts that failed, the tokens they were billed for, and the seconds they took."""
+
+    attempts: tuple[Attempt, ...] = ()
+    usage: Usage = NOTHING
+    provider_time: float = 0.0
+
+    @classmethod
+    def of(cls, error: LlmApiError) -> "Trail":
+        """Return all that is known to have been tried when this error came."""
+        return cls(error.attempts, error.usage, error.provider_time)
+
+    def before_failure(self, error: LlmApiError) -> None:
+        """Put this trail before what the error says itself."""
+        error.attempts = self.attempts + error.attempts
+        error.usage = self.usage + error.usage
+        error.provider_time += self.provider_time
+
+    def before_answer(self, reply: Reply) -> Reply:
+        """Put this trail before what the reply says itself, also when it breaks on its way."""
+        if not self.attempts:
+            return reply
+
+        def broken(_: Completion, error: BaseException | None) -> None:
+            if isinstance(error, LlmApiError):
+                self.before_failure(error)
+
+        return reply.told(
+            attempts=self.attempts + reply.facts.attempts,
+            provider_time=self.provider_time + reply.facts.provider_time,
+        ).when_ended(broken)
