@@ -1,6 +1,6 @@
 """The exchange with a vendor that this thread is in the middle of: how the transport learns whose time it spends."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -13,11 +13,12 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Exchange:
-    """One request to a vendor as its adapter sees it; the transport fills in `body` when asked to keep some."""
+    """One request to a vendor as its adapter sees it; the transport notes what became of it."""
 
     lifetime: Lifetime
     keep: int = 0  # bytes of the answer to remember, for what the vendor's library drops
     body: bytes = b""
+    asked: bool = False  # the vendor was asked: what fails before is a question its library does not take
 
 
 current: ContextVar[Exchange | None] = ContextVar("current", default=None)
@@ -33,7 +34,7 @@ def during(exchange: Exchange) -> Iterator[None]:
         current.reset(token)
 
 
-def stepping(exchange: Exchange, parts: Iterator[T]) -> Iterator[T]:
+def stepping(exchange: Exchange, parts: Iterator[T]) -> Generator[T]:
     """Yield from the vendor's stream with the exchange known during each step only.
 
     A generator runs in its reader's context: what it sets and leaves set while it yields would leak into the reader.

@@ -67,8 +67,8 @@ class Transport:
         self._process = os.getpid()
         self._pools: dict[tuple[str, str, int | None], HTTPConnectionPool] = {}  # by scheme, host, port
 
-    def adapter(self) -> "Adapter":
-        """Return a transport for an httpx.Client or an httpx2.Client."""
+    def adapter(self) -> Any:
+        """Return a transport for an httpx.Client or an httpx2.Client: no subclass of theirs, but all they ask for."""
         return Adapter(self)
 
     def close(self) -> None:
@@ -78,6 +78,7 @@ class Transport:
     def send(self, method: str, url: Any, headers: dict[str, str], body: bytes) -> "Answer":
         """Send one request and return once the answer's headers are here; `url` is one of httpx's."""
         exchange = current.get() or Exchange(Lifetime(self.usual_time))
+        exchange.asked = True
         grip = Grip(exchange.lifetime)
         token = holder.set(grip)
         try:

@@ -1,0 +1,119 @@
+"""Gemini through LangChain: one long-lived client for an endpoint, shared by every thread and model."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from llmapi.core.calls import Call, Chunk, Reply
+from llmapi.providers.answers import KEPT, begun, langchain_messages, model_of, read_stream, read_whole, unit_vectors
+from llmapi.providers.exchange import Exchange, during
+from llmapi.providers.failures import our_errors
+from llmapi.providers.outcomes import Outcomes
+from llmapi.providers.transport import Transport
+
+ENDPOINT = "https://generativelanguage.googleapis.com"
+FIXED_SAMPLING = frozenset({"gemini-3.5-flash-lite", "gemini-3.6-flash", "gemini-4-argon"})  # take no temperature
+BATCH = 100  # texts of one embedding request, Gemini's limit
+
+
+class Gemini:
+    """Google's Gemini API."""
+
+    def __init__(
+        self, api_key: str, base_url: str | None = None, *, transport: Transport, name: str = "gemini"
+    ) -> None:
+        self.name = name
+        self._api_key = api_key
+        self._base_url = base_url or ENDPOINT
+        self._transport = transport
+        self._outcomes = Outcomes()
+        self._making = threading.Lock()
+        self._made: Any = None
+
+    def ask(self, call: Call) -> Reply:
+        """Ask once; returns with the first chunk in hand."""
+        work = self._embedded if call.inputs else self._streamed if call.stream else self._plain
+        reply = begun(self.name, call, self._outcomes.watch(work(call)))
+        self._outcomes.good()
+        return reply
+
+    def health(self) -> Mapping[str, Any]:
+        """Return how the last calls went."""
+        return self._outcomes.health()
+
+    def close(self) -> None:
+        """Forget the client; the transport belongs to who made it."""
+        self._made = None
+
+    def _plain(self, call: Call) -> Iterator[Chunk]:
+        def ask() -> Any:
+            return self._chat(call).invoke(langchain_messages(call), **knobs(call))
+
+        yield read_whole(ask, call, Exchange(call.lifetime, keep=KEPT))
+
+    def _streamed(self, call: Call) -> Iterator[Chunk]:
+        exchange = Exchange(call.lifetime)
+        with our_errors(exchange):
+            parts = self._chat(call).stream(langchain_messages(call), **knobs(call))
+        yield from read_stream(parts, call, exchange)
+
+    def _embedded(self, call: Call) -> Iterator[Chunk]:
+        exchange, rows = Exchange(call.lifetime), []
+        with our_errors(exchange), during(exchange):
+            models = self._client().client.models
+            for start in range(0, len(call.inputs), BATCH):
+                texts = [{"parts": [{"text": text}]} for text in call.inputs[start : start + BATCH]]
+                found = models.embed_content(model=model_of(call), contents=texts)
+                rows += [each.values for each in found.embeddings]
+            vectors = unit_vectors(rows, len(call.inputs))
+        yield Chunk(finish="stop", vectors=vectors)
+
+    def _chat(self, call: Call) -> Any:
+        return self._client().model_copy(update={"model": model_of(call)})
+
+    def _client(self) -> Any:
+        """Return the one LangChain model that all others are copies of; made by the first call (0.6 s, with imports).
+
+        `temperature` and the like are of the call: what the model itself carries would be sent unasked.
+        """
+        if (made := self._made) is not None:
+            return made
+        with self._making:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+    def _make(self) -> Any:
+        from langchain_google_genai import ChatGoogleGenerativeAI
+
+        return ChatGoogleGenerativeAI(
+            model="gemini-flash-latest",
+            api_key=self._api_key,
+            base_url=self._base_url,
+            vertexai=False,
+            temperature=None,
+            max_retries=1,  # its own retries would block a thread for half a minute
+            client_args={
+                "transport": self._transport.adapter(),
+                "verify": True,  # this and `ssl` are unused beside a transport; unset, each costs a context of 20 ms
+                "ssl": True,
+                "trust_env": False,
+                "follow_redirects": False,
+            },
+        )
+
+
+def knobs(call: Call) -> dict[str, Any]:
+    """Return what a call sets, in LangChain's words; what it leaves open stays Google's default."""
+    wanted: dict[str, Any] = {
+        "max_output_tokens": call.max_tokens,
+        "temperature": call.temperature,
+        "top_p": call.top_p,
+        "seed": call.seed,
+        "stop": list(call.stop) or None,
+    }
+    if model_of(call) in FIXED_SAMPLING:
+        wanted |= {"temperature": None, "top_p": None}
+    if call.schema is not None:
+        wanted |= {"response_mime_type": "application/json", "response_json_schema": dict(call.schema)}
+    return {name: value for name, value in wanted.items() if value is not None}

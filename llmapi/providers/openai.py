@@ -1,0 +1,156 @@
+"""Every vendor that speaks OpenAI's chat completions, through LangChain: a row of data each (rows.py), no file."""
+
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from llmapi.core.calls import Call, Chunk, Reply
+from llmapi.providers.answers import KEPT, begun, clean, langchain_messages, model_of, read_stream, read_whole
+from llmapi.providers.answers import unit_vectors, whole_number
+from llmapi.providers.exchange import Exchange, during
+from llmapi.providers.failures import our_errors
+from llmapi.providers.outcomes import Outcomes
+from llmapi.providers.transport import Transport
+
+MOST_LOGPROBS = 20  # alternatives a token can be asked for
+FIXED_SAMPLING = re.compile(r"(o\d|gpt-5(?!-chat|\.[1-4])|gpt-[6-9])")  # OpenAI's models that reject a temperature
+
+
+class OpenAIFormat:
+    """One endpoint in OpenAI's format.
+
+    names: what this vendor calls a field differently, e.g. {"max_tokens": "max_completion_tokens"}
+    """
+
+    def __init__(
+        self,
+        name: str,
+        api_key: str,
+        base_url: str,
+        *,
+        transport: Transport,
+        names: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self._api_key = api_key
+        self._base_url = base_url
+        self._transport = transport
+        self._names = dict(names or {})
+        self._outcomes = Outcomes()
+        self._making = threading.Lock()
+        self._made: Any = None
+
+    def ask(self, call: Call) -> Reply:
+        """Ask once; returns with the first chunk in hand."""
+        work = self._embedded if call.inputs else self._streamed if call.stream else self._plain
+        reply = begun(self.name, call, self._outcomes.watch(work(call)))
+        self._outcomes.good()
+        return reply
+
+    def health(self) -> Mapping[str, Any]:
+        """Return how the last calls went."""
+        return self._outcomes.health()
+
+    def close(self) -> None:
+        """Forget the client; the transport belongs to who made it."""
+        self._made = None
+
+    def _plain(self, call: Call) -> Iterator[Chunk]:
+        def ask() -> Any:
+            return self._chat(call).invoke(langchain_messages(call), **self._knobs(call))
+
+        yield read_whole(ask, call, Exchange(call.lifetime, keep=KEPT))
+
+    def _streamed(self, call: Call) -> Iterator[Chunk]:
+        exchange = Exchange(call.lifetime)
+        with our_errors(exchange):
+            parts = self._chat(call).stream(langchain_messages(call), **self._knobs(call))
+        yield from read_stream(parts, call, exchange, cumulative=True)
+
+    def _embedded(self, call: Call) -> Iterator[Chunk]:
+        """Ask the client below LangChain, whose own class counts tokens with a download and drops the usage."""
+        exchange = Exchange(call.lifetime)
+        with our_errors(exchange), during(exchange):
+            embeddings = self._client().root_client.embeddings
+            found = embeddings.create(input=list(call.inputs), model=model_of(call), encoding_format="float")
+            rows = [each.embedding for each in sorted(found.data, key=lambda each: each.index)]
+            vectors = unit_vectors(rows, len(call.inputs))
+            spent = whole_number(getattr(found.usage, "prompt_tokens", 0))
+        yield Chunk(usage=clean((spent, 0, 0, 0)), finish="stop", vectors=vectors)
+
+    def _chat(self, call: Call) -> Any:
+        return self._client().model_copy(update={"model_name": model_of(call)})
+
+    def _client(self) -> Any:
+        """Return the one LangChain model that all others are copies of; made by the first call."""
+        if (made := self._made) is not None:
+            return made
+        with self._making:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+    def _make(self) -> Any:
+        import httpx2
+        from langchain_openai import ChatOpenAI
+
+        return ChatOpenAI(
+            model="gpt-5-mini",
+            api_key=self._api_key or "none",  # type: ignore[arg-type]  # LangChain insists on one; local servers do not
+            base_url=self._base_url,
+            http_client=httpx2.Client(transport=self._transport.adapter(), trust_env=False, timeout=None),
+            max_retries=0,  # its own retries would block a thread for half a minute
+            stream_usage=True,  # unset, there is none from any other address than OpenAI's
+            use_responses_api=False,
+            output_version="v0",
+        )
+
+    def _knobs(self, call: Call) -> dict[str, Any]:
+        """Return what a call sets, in this vendor's words; what it leaves open stays the vendor's default.
+
+        All of it goes through `extra_body`: LangChain would rename some of it and parse the answer of a schema itself.
+        """
+        wanted = {name: value for name, value in fields(call).items() if value is not None}
+        if fixed_sampling(model_of(call)):
+            wanted = {name: value for name, value in wanted.items() if name not in ("temperature", "top_p")}
+        return {"extra_body": {self._names.get(name, name): value for name, value in wanted.items()}}
+
+
+def fields(call: Call) -> dict[str, Any]:
+    """Return a call's parameters in OpenAI's words."""
+    most = min(call.logprobs, MOST_LOGPROBS)
+    return {
+        "max_tokens": call.max_tokens,
+        "temperature": call.temperature,
+        "top_p": call.top_p,
+        "stop": list(call.stop) or None,
+        "seed": call.seed,
+        "logprobs": True if most else None,
+        "top_logprobs": most or None,
+        "response_format": None if call.schema is None else json_schema(call.schema),
+    }
+
+
+def fixed_sampling(model: str) -> bool:
+    """Say whether a model takes no temperature."""
+    return FIXED_SAMPLING.match(model.rpartition("/")[2]) is not None
+
+
+def json_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a response format; "strict" makes the schema binding, and is refused for one that leaves things open."""
+    wanted = {"name": "answer", "schema": dict(schema), "strict": closed(schema)}
+    return {"type": "json_schema", "json_schema": wanted}
+
+
+def closed(schema: Any) -> bool:
+    """Say whether every object of a schema forbids other fields and requires its own."""
+    if isinstance(schema, list):
+        return all(map(closed, schema))
+    if not isinstance(schema, Mapping):
+        return True
+    if schema.get("type") == "object" or "properties" in schema:
+        own = schema.get("properties", {})
+        if schema.get("additionalProperties") is not False or set(schema.get("required", ())) != set(own):
+            return False
+    return all(closed(value) for value in schema.values())
