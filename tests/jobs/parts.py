@@ -1,0 +1,39 @@
+"""A clock that a test sets, and a bus that remembers."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from llmapi.core.events import JobChanged
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+class Heard:
+    """A bus; `wait` returns once so many events of a status came."""
+
+    def __init__(self) -> None:
+        self.events: list[JobChanged] = []
+        self._came = threading.Condition()
+
+    def tell(self, event: Any) -> None:
+        with self._came:
+            self.events.append(event)
+            self._came.notify_all()
+
+    def statuses(self) -> list[str]:
+        return [event.status for event in self.events]
+
+    def wait(self, status: str, times: int = 1) -> JobChanged:
+        with self._came:
+            assert self._came.wait_for(lambda: self.statuses().count(status) >= times, 10), self.statuses()
+        return [event for event in self.events if event.status == status][-1]
