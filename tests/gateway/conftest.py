@@ -1,7 +1,7 @@
 """A provider that answers what a test scripted, and the parts of a gateway around it."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,9 +53,9 @@ class ScriptedProvider:
     def stream(self, call: Call, steps: Sequence[Step]) -> Reply:
         chunks = self._chunks(call, steps)
         first = next(chunks)  # as an adapter does: the first chunk is in hand, or its failure is raised here
-        return Reply(self._rest(first, chunks), Facts())
+        return Reply(_Closing(first, chunks, self), Facts())
 
-    def _chunks(self, call: Call, steps: Sequence[Step]) -> Iterator[Chunk]:
+    def _chunks(self, call: Call, steps: Sequence[Step]) -> Generator[Chunk, None, None]:
         for step in steps:
             if isinstance(step, BaseException):
                 raise step
@@ -63,9 +63,6 @@ class ScriptedProvider:
                 yield step
             else:
                 step(call)
-
-    def _rest(self, first: Chunk, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-        return _Closing(first, chunks, self)
 
     def health(self) -> Mapping[str, Any]:
         return {"status": "ok"}
@@ -77,7 +74,7 @@ class ScriptedProvider:
 class _Closing:
     """Chunks that count being closed, also before they were read."""
 
-    def __init__(self, first: Chunk, chunks: Iterator[Chunk], provider: ScriptedProvider) -> None:
+    def __init__(self, first: Chunk, chunks: Generator[Chunk, None, None], provider: ScriptedProvider) -> None:
         self._first: Chunk | None = first
         self._chunks = chunks
         self._provider = provider
@@ -92,6 +89,7 @@ class _Closing:
         return next(self._chunks)
 
     def close(self) -> None:
+        self._chunks.close()  # fails when another thread is reading, as closing a socket under a reader would
         self._provider.closed += 1
 
 

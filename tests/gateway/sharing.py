@@ -5,6 +5,7 @@ from collections import Counter
 
 from llmapi.cache.memory import MemoryCache
 from llmapi.core.calls import NOTHING, Chunk, Completion, Usage
+from llmapi.core.clock import monotonic
 from llmapi.core.lifetime import Lifetime
 from llmapi.gateway.ask import ask_providers
 from llmapi.gateway.caching import Caching
@@ -41,8 +42,8 @@ class Line:
         stages = [Telemetry(self.bus, PennyPrices()), Caching(self.cache), self.coalesce, Route(), Retry(1)]
         self.handler = compose(stages, ask_providers({"p": self.provider}, lambda: 0.0))
 
-    def call(self, seconds=60.0, **said):
-        return a_call(lifetime=WatchedLife(seconds, self.joined), **said)
+    def call(self, seconds=60.0, clock=monotonic, **said):
+        return a_call(lifetime=WatchedLife(seconds, self.joined, clock), **said)
 
     def ask(self, seconds=60.0, **said):
         return self.handler(self.call(seconds, **said))
@@ -56,6 +57,15 @@ class Line:
 
         return wait
 
+    @staticmethod
+    def opened(gate):
+        """Return a step of a script that goes on when the gate is opened, and fails when it never is."""
+
+        def wait(_):
+            assert gate.wait(PATIENCE)
+
+        return wait
+
     def cached(self):
         return Counter(event.cache for event in self.bus.events)
 
@@ -63,8 +73,8 @@ class Line:
 class WatchedLife(Lifetime):
     """A life that tells when somebody has begun to listen to its end."""
 
-    def __init__(self, seconds, joined):
-        super().__init__(seconds)
+    def __init__(self, seconds, joined, clock):
+        super().__init__(seconds, clock)
         self.joined = joined
 
     def on_end(self, tell):

@@ -8,7 +8,7 @@ import pytest
 from llmapi.core.calls import NOTHING, Usage
 from llmapi.core.errors import LlmApiError, ProviderBroken, ProviderRefused, ProviderTimeout
 from llmapi.core.errors import ProviderUnavailable as Down
-from tests.gateway.conftest import run
+from tests.gateway.conftest import PATIENCE, run
 from tests.gateway.sharing import ANSWER, STREAM, Line
 
 
@@ -44,17 +44,33 @@ def test_a_second_failure_is_everybodys(line):
 
 
 def test_a_follower_with_more_time_asks_anew_when_the_leaders_time_was_up(line):
-    line.provider.script = [[line.wait_for_callers(2), ProviderTimeout("slow")], STREAM]
     asking = threading.Event()
+    line.provider.script = [[lambda _: asking.set(), line.wait_for_callers(2), ProviderTimeout("slow")], STREAM]
 
     def follow():
-        while not line.provider.asked:
-            asking.wait(0.001)
+        asking.wait(PATIENCE)
         return line.ask(seconds=100.0).completion()
 
     failure, answer = run(lambda: line.ask(seconds=50.0), follow)
     assert (type(failure), answer) == (ProviderTimeout, ANSWER)
     assert line.provider.asked[1].lifetime.remaining() > 60.0
+
+
+def test_a_follower_without_time_left_does_not_ask_anew(line, clock):
+    def too_late(_):
+        clock.now += 100.0
+        raise Down("once")
+
+    asking = threading.Event()
+    line.provider.script = [[lambda _: asking.set(), line.wait_for_callers(2), too_late], STREAM]
+
+    def follow():
+        asking.wait(PATIENCE)
+        return line.ask(seconds=99.0, clock=clock)
+
+    failures = run(lambda: line.ask(), follow)
+    assert [str(failure) for failure in failures] == ["once", "once"]
+    assert len(line.provider.asked) == 1
 
 
 def test_who_has_read_something_is_told_the_failure_and_nobody_asks_again(line):

@@ -8,6 +8,8 @@ import pytest
 from llmapi.core.calls import NOTHING, CacheWish
 from llmapi.core.errors import CallEnded, LlmApiError, ProviderRefused, ProviderTimeout
 from llmapi.core.errors import ProviderUnavailable as Down
+from llmapi.core.lifetime import Lifetime
+from llmapi.gateway.shared import SharedStream
 from tests.gateway.conftest import PATIENCE, run
 from tests.gateway.sharing import ANSWER, STREAM, Line
 
@@ -30,7 +32,7 @@ def test_a_leader_that_leaves_takes_nobody_down_and_the_answer_is_kept_and_paid_
 
 def test_a_leader_that_leaves_before_the_first_chunk_takes_nobody_down(line):
     asking, go = threading.Event(), threading.Event()
-    line.provider.script = [[lambda _: (asking.set(), go.wait(PATIENCE)), *STREAM]]
+    line.provider.script = [[lambda _: asking.set(), line.opened(go), *STREAM]]
     leading = line.call()
 
     def leave_then_let_go():
@@ -90,7 +92,7 @@ def test_when_every_caller_is_gone_the_upstream_is_ended_while_it_is_asked(line)
 
 def test_a_follower_that_leaves_is_woken_at_once_and_the_others_are_not(line):
     asking, go = threading.Event(), threading.Event()
-    line.provider.script = [[lambda _: (asking.set(), go.wait(PATIENCE)), *STREAM]]
+    line.provider.script = [[lambda _: asking.set(), line.opened(go), *STREAM]]
     following = line.call()
 
     def follow_and_leave():
@@ -111,7 +113,7 @@ def test_a_follower_that_leaves_is_woken_at_once_and_the_others_are_not(line):
 
 def test_a_follower_waits_no_longer_than_it_has(line):
     asking, go = threading.Event(), threading.Event()
-    line.provider.script = [[lambda _: (asking.set(), go.wait(PATIENCE)), *STREAM]]
+    line.provider.script = [[lambda _: asking.set(), line.opened(go), *STREAM]]
 
     def follow():
         asking.wait(PATIENCE)
@@ -126,7 +128,7 @@ def test_a_follower_waits_no_longer_than_it_has(line):
 
 def test_a_follower_that_fetches_itself_waits_no_longer_than_it_has_either(line):
     go = threading.Event()
-    line.provider.script = [[STREAM[0], lambda _: go.wait(PATIENCE), *STREAM[1:]]]
+    line.provider.script = [[STREAM[0], line.opened(go), *STREAM[1:]]]
     leader = line.ask()
     follower = line.ask(seconds=0.02)
     with pytest.raises(ProviderTimeout):
@@ -137,7 +139,7 @@ def test_a_follower_that_fetches_itself_waits_no_longer_than_it_has_either(line)
 
 def test_the_upstream_is_closed_by_who_still_fetches_when_all_have_left(line):
     go = threading.Event()
-    line.provider.script = [[STREAM[0], lambda _: go.wait(PATIENCE), *STREAM[1:]]]
+    line.provider.script = [[STREAM[0], line.opened(go), *STREAM[1:]]]
     leader = line.ask()
     follower = line.ask(seconds=0.02)
     leader.close()
@@ -157,6 +159,28 @@ def test_a_call_whose_time_is_over_asks_nobody_and_leaves_nothing_behind(line):
     with pytest.raises(CallEnded):
         line.handler(over)
     assert (line.provider.asked, line.coalesce.under_way()) == ([], 0)
+
+
+def test_a_question_nobody_lives_to_hear_answered_is_asked_anew(line):
+    line.provider.script = [STREAM]
+    first = line.call()
+    line.handler(first)  # not closed: its thread has not noticed yet
+    first.lifetime.end()
+    assert (line.coalesce.under_way(), line.provider.asked[0].lifetime.ended) == (0, True)
+    assert line.ask().completion() == ANSWER
+    assert len(line.provider.asked) == 2
+
+
+@pytest.mark.parametrize("how", ["given up", "out of time"])
+def test_a_stream_that_can_serve_nobody_is_not_joined(how, clock):
+    stream = SharedStream(Lifetime(60.0, clock), lambda _: None)
+    reader = stream.enter(Lifetime(60.0, clock), clock)
+    if how == "given up":
+        stream.gone(reader)
+        stream.lifetime.ended = False  # as another thread may see it in between
+    else:
+        clock.now += 60.0
+    assert stream.join(Lifetime(90.0, clock), clock) is None
 
 
 def hurried(line, mood, patience):
