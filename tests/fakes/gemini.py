@@ -67,7 +67,7 @@ class FakeGemini(Upstream):
         if finish is not None:
             candidate["finishReason"] = FINISH[finish]
         usage = self._usage(asked, wanted, said) if wanted.usage is None else dict(wanted.usage)
-        return self._body(asked, candidates=[candidate], usageMetadata=usage, **wanted.extra)
+        return self._body(asked, candidates=[candidate], usageMetadata=usage) | dict(wanted.extra)
 
     def _usage(self, asked: Asked, wanted: Answer, said: int) -> dict[str, int]:
         prompt = self._prompt(asked)

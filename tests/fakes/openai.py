@@ -36,7 +36,7 @@ class FakeOpenAI(Upstream):
         if asked.body.get("logprobs"):
             choice["logprobs"] = {"content": [self._logprob(asked, part) for part in pieces(wanted.text)]}
         usage = self._usage(asked, wanted, tokens(wanted.text))
-        return self._body(asked, "chat.completion", choices=[choice], usage=usage, **wanted.extra)
+        return self._body(asked, "chat.completion", choices=[choice], usage=usage) | dict(wanted.extra)
 
     def events(self, asked: Asked, wanted: Any) -> list[Any]:
         if isinstance(wanted, StreamError):

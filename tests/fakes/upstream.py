@@ -6,6 +6,7 @@ import select
 import socket
 import ssl
 import struct
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ class Upstream:
         self.default = default
         self.asked: list[Asked] = []
         self.aborted = threading.Event()  # a client left before its answer was over
+        self.faults: list[Any] = []  # of the fake itself
         self.most_in_flight = 0
         self.connections = 0
         self.stopping = threading.Event()
@@ -63,6 +65,7 @@ class Upstream:
         self._thread.join(2)
         self._server.close_all(2.0)
         self._server.server_close()
+        assert self.faults == []
 
     def __enter__(self) -> "Upstream":
         return self.start()
@@ -156,7 +159,10 @@ class Server(ThreadingHTTPServer):
             self._changed.wait_for(lambda: not self._open, patience)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: clients that leave are what many tests are about."""
+        """Keep what is the fake's own fault; clients that leave are what many tests are about."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            self.upstream.faults.append(error)
 
 
 class Handler(BaseHTTPRequestHandler):
