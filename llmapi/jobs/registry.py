@@ -171,14 +171,9 @@ class Registry:
         with writing(self._engine) as connection:
             return connection.execute(statements.forget(self._now() - timedelta(seconds=keep_for))).rowcount
 
-    def on_work(self, wake: Callable[[], None]) -> Callable[[], None]:
-        """Call `wake` when this process makes a job wait; returns a function that ends that."""
+    def on_work(self, wake: Callable[[], None]) -> None:
+        """Call `wake` whenever this process makes a job wait; it must be quick and must not raise."""
         self._wakers = (*self._wakers, wake)
-
-        def forget() -> None:
-            self._wakers = tuple(known for known in self._wakers if known is not wake)
-
-        return forget
 
     def _need_room(self, connection: Connection, tenant: str) -> None:
         bounds = self._bounds

@@ -71,7 +71,6 @@ class Threads:
         self._owner = ""
         self._workers: list[threading.Thread] = []
         self._watcher = threading.Thread(target=self._watch, name="jobs-watch", daemon=True)
-        self._forget: Callable[[], None] = lambda: None
         self._search = threading.Lock()  # held by the one worker that looks for work
         self._news = threading.Event()  # there may be work, or it is time to stop
         self._stopping = threading.Event()  # no new claims
@@ -83,7 +82,7 @@ class Threads:
     def start(self) -> None:
         """Begin to work; once, and after the fork."""
         self._owner = new_id("worker")
-        self._forget = self._registry.on_work(self._news.set)
+        self._registry.on_work(self._news.set)
         self._workers = [
             threading.Thread(target=self._work, name=f"jobs-{number}", daemon=True) for number in range(self._size)
         ]
@@ -102,7 +101,6 @@ class Threads:
         for claim, _ in self._snapshot():  # a run that does not heed its lifetime; what it says later is ignored
             _safely(partial(self._registry.hand_back, claim))
         self._over.set()
-        self._forget()
         if self._watcher.is_alive():
             self._watcher.join()
 

@@ -136,6 +136,14 @@ def test_ended_windows_are_purged_and_the_log_stays_short(counters: Counters, cl
     assert (tmp_path / f"{FILE}-wal").stat().st_size < HITS_BETWEEN_CARE * 5 * 4200
 
 
+def test_a_purge_that_fails_does_not_fail_the_hit(counters: Counters, clock: Clock, tmp_path: Path) -> None:
+    counters.incr("old", 1)
+    with closing(sqlite3.connect(tmp_path / FILE)) as connection:
+        connection.execute("CREATE TRIGGER keep BEFORE DELETE ON hits BEGIN SELECT RAISE(FAIL, 'no'); END")
+    clock.now += 2
+    assert [counters.incr("k", 60) for _ in range(HITS_BETWEEN_CARE)][-1] == HITS_BETWEEN_CARE
+
+
 def test_a_file_locked_by_another_is_an_error_soon_and_no_hang(counters: Counters, tmp_path: Path) -> None:
     counters.incr("k", 60)
     with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from llmapi.core.errors import BadSetting, Overloaded, StorageFull
+from llmapi.db.checkpoint import LONG
 from llmapi.db.engine import FILE, open_engine, reading, writing
 
 FORK = multiprocessing.get_context("fork")
@@ -129,6 +130,12 @@ def test_a_damaged_file_is_overloaded_and_no_500(tmp_path: Path) -> None:
 def test_a_mistake_in_our_own_sql_stays_visible(engine: Engine) -> None:
     with pytest.raises(Exception, match="no such table"), reading(engine) as connection:
         connection.execute(text("SELECT * FROM nowhere"))
+
+
+def test_the_log_of_many_writes_is_copied_into_the_file(notes: Engine, tmp_path: Path) -> None:
+    add(notes, "x" * (LONG + 1))
+    add(notes)
+    assert (tmp_path / "data" / f"{FILE}-wal").stat().st_size < 100_000
 
 
 def test_a_child_process_holds_its_own_locks(notes: Engine) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from llmapi.core.errors import CallEnded, JobNotCancellable, ProviderTimeout
 from llmapi.db.engine import open_engine, writing
@@ -26,8 +26,8 @@ def start(registry: Registry) -> Iterator[Start]:
     """Start threads that run the given kinds; what a test left running is stopped."""
     started: list[Threads] = []
 
-    def begin(registry: Registry = registry, poll: float = 0.02, **kinds: Run) -> Threads:
-        threads = Threads(registry, kinds, workers=2, lease=1.0, poll=poll)
+    def begin(registry: Registry = registry, poll: float = 0.02, lease: float = 30.0, **kinds: Run) -> Threads:
+        threads = Threads(registry, kinds, workers=2, lease=lease, poll=poll)
         threads.start()
         started.append(threads)
         return threads
@@ -89,6 +89,18 @@ def test_a_job_put_by_another_process_is_found_by_the_poll(engine: Engine, heard
     start(echo=lambda context: {})
     put(Registry(engine, Heard()))
     heard.wait("succeeded")
+
+
+def test_who_has_nothing_to_do_leaves_the_database_alone(
+    engine: Engine, registry: Registry, heard: Heard, start: Start
+) -> None:
+    start(poll=60.0, echo=lambda context: {})
+    put(registry)
+    heard.wait("succeeded")
+    asked: list[object] = []
+    event.listen(engine, "begin", asked.append)
+    threading.Event().wait(0.2)
+    assert len(asked) <= 2  # one look by each worker at most
 
 
 def test_as_many_jobs_run_at_once_as_there_are_workers(registry: Registry, heard: Heard, start: Start) -> None:
@@ -156,7 +168,7 @@ def test_a_running_job_that_is_cancelled_ends_soon(registry: Registry, heard: He
 
 def test_a_long_job_keeps_its_lease(registry: Registry, heard: Heard, start: Start) -> None:
     held = Held()
-    start(echo=held)
+    start(echo=held, lease=1.0)
     put(registry)
     assert held.began.wait(10)
     assert not held.left.wait(1.5)  # longer than the lease
@@ -167,7 +179,7 @@ def test_a_long_job_keeps_its_lease(registry: Registry, heard: Heard, start: Sta
 
 def test_a_job_taken_by_another_ends_here_and_writes_nothing(engine: Engine, registry: Registry, start: Start) -> None:
     held = Held()
-    start(echo=held)
+    start(echo=held, lease=1.0)
     id = put(registry)
     assert held.began.wait(10)
     with writing(engine) as connection:

@@ -7,7 +7,6 @@ from llmapi.db.tables import metadata
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
-    transactional_ddl=True,  # SQLite can, although Alembic does not expect it
     render_as_batch=True,  # SQLite alters a table by copying it
 )
 context.run_migrations()
