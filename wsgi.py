@@ -2,6 +2,9 @@
 
 from llmapi.app import create_app
 from llmapi.bootstrap import build
+from llmapi.events.logs import configure_logs
 from llmapi.settings import load_settings
 
-app = create_app(build(load_settings()))
+settings = load_settings()
+configure_logs(level=settings.log_level, secrets=settings.secrets())
+app = create_app(build(settings))

@@ -8,7 +8,7 @@ from flask import Flask, g, request
 from pydantic import SecretStr
 
 from llmapi.api.context import Identity
-from llmapi.core.errors import Forbidden, Unauthenticated, ValidationFailed
+from llmapi.core.errors import Forbidden, KeyInAddress, Unauthenticated
 
 PUBLIC = frozenset({"probes.Livez", "probes.Readyz", "docs.page", "docs.document", "docs.assets", "docs.root"})
 IN_QUERY = ("api_key", "apikey", "key", "access_token", "token")
@@ -43,6 +43,8 @@ def install(app: Flask, *, required: bool, keys: StaticKeys, hosts: Iterable[str
     served = LOOPBACK_HOSTS | set(hosts)
 
     def know_caller() -> None:
+        if request.query_string and any(name in request.args for name in IN_QUERY):
+            raise KeyInAddress("send the key in a header, and replace the one that stood in the address")
         if request.endpoint in PUBLIC:
             return
         if required:
@@ -65,8 +67,6 @@ def refuse_strangers(served: Collection[str]) -> None:
 
 def authenticated(keys: StaticKeys) -> Identity:
     """Return who the key in the headers belongs to; raises Unauthenticated, the same for no key and a wrong one."""
-    if any(name in request.args for name in IN_QUERY):
-        raise ValidationFailed("a key belongs in a header, not in the address", fields={"query": ["no keys here"]})
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
     key = bearer.strip() if scheme.lower() == "bearer" else request.headers.get("X-API-Key", "")
     found = keys.identity(key)

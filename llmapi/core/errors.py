@@ -77,6 +77,12 @@ class Unauthenticated(LlmApiError):
     code, status, title = "unauthenticated", 401, "A valid API key is needed"
 
 
+class KeyInAddress(LlmApiError):
+    """A key came in the address, where logs and proxies read it: it should be replaced."""
+
+    code, status, title = "key_in_address", 400, "Keys belong in headers"
+
+
 class Forbidden(LlmApiError):
     """A good key that may not do this."""
 

@@ -1,18 +1,19 @@
 """Where every question enters, whatever door it came through: HTTP, a job, a batch line, the command line."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
-from llmapi.core.calls import CacheWish, Call, Facts, Handler
+from llmapi.core.calls import CacheWish, Call, Handler, Message
 from llmapi.core.clock import Monotonic, Wall, monotonic, utc_now
 from llmapi.core.contracts import Models, Prices
-from llmapi.core.errors import ValidationFailed
 from llmapi.core.lifetime import Lifetime
-from llmapi.tasks.answers import Json, answer_of
+from llmapi.core.money import FREE
+from llmapi.tasks.answers import Json, answer_of, cost_of
 from llmapi.tasks.tab import Tab
 
 Wanted = Mapping[str, Any]
+LONGEST_COMPLAINT = 4000  # characters about what was wrong with an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +84,13 @@ class Tasks:
         gateway: Handler,
         models: Models,
         prices: Prices,
+        preview: Estimator,
         defaults: Mapping[str, TaskDefaults],
         clock: Monotonic = monotonic,
         now: Wall = utc_now,
     ) -> None:
         self._tasks, self._gateway, self._models, self._prices = tasks, gateway, models, prices
-        self._defaults, self._clock, self._now = defaults, clock, now
+        self._preview, self._defaults, self._clock, self._now = preview, defaults, clock, now
 
     def timeout(self, task: str) -> float:
         """Return the seconds a request of this task may take."""
@@ -108,6 +110,26 @@ class Tasks:
                 yield StreamEvent("chunk", {"text": piece})
             else:
                 yield StreamEvent("done", self._told(task, piece, tab, caller, started))
+
+    def preview(self, task: str, wanted: Wanted, caller: Caller) -> Json:
+        """Return the answer of a dry run: no output, and an estimate. No model is asked, nothing changes."""
+        started, base = self._clock(), self._base(task, wanted, caller)
+        plan = self._tasks[task].plan(base, wanted)
+        told = self._told(task, None, Tab(self._gateway, self._prices), caller, started)
+        first = plan.calls[0].targets[0]
+        return {**told, "model": first.model, "provider": first.provider, "estimate": self._estimate(plan)}
+
+    def _estimate(self, plan: Plan) -> Json:
+        looks = [self._preview(call) for call in plan.calls]
+        worst = looks + [self._preview(longer(call, n + 1)) for call in plan.calls for n in range(plan.repairs)]
+        return {
+            "input_tokens": sum(look["input_tokens"] for look in looks),
+            "input_tokens_bound": sum(look["input_tokens_bound"] for look in worst),
+            "output_tokens_bound": sum(look["output_tokens_bound"] for look in worst),
+            "calls": len(worst),
+            "cost_bound": cost_of(sum((look["cost_bound"] for look in worst), FREE)),
+            "would_hit": all(look["would_hit"] for look in looks),
+        }
 
     def _told(self, task: str, output: Json | None, tab: Tab, caller: Caller, started: float) -> Json:
         seconds = self._clock() - started
@@ -131,3 +153,9 @@ class Tasks:
             cache=CacheWish(**wanted.get("cache", {})),
             stream=stream,
         )
+
+
+def longer(call: Call, repairs: int) -> Call:
+    """Return a stand-in for a call's repair: the question with its answers and complaints at their longest."""
+    said = (Message("assistant", "." * call.max_tokens), Message("user", "." * LONGEST_COMPLAINT))
+    return replace(call, messages=call.messages + said * repairs)

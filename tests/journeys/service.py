@@ -68,7 +68,8 @@ class Service:
 
     def workers(self) -> list[int]:
         """Return the process ids of the gunicorn workers."""
-        found = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(self.process.pid)], capture_output=True, text=True)
+        listing = ["ps", "-o", "pid=,args=", "--ppid", str(self.process.pid)]
+        found = subprocess.run(listing, capture_output=True, text=True)
         return [int(row.split()[0]) for row in found.stdout.splitlines() if "gunicorn" in row]
 
     def stop(self, number: int = signal.SIGTERM, seconds: float = 40.0) -> int:

@@ -5,14 +5,14 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from llmapi.api.schemas.common import TaskAnswer, TaskRequest
-from llmapi.api.schemas.fields import choice, flag, many, number, part, text
+from llmapi.api.schemas.fields import choice, flag, many, number, part, string
 
 MOST_TEXT = 100_000
 
 
 class LabelRow(Schema):
-    name = text("The label", 1, 64, required=True)
-    description = text("What it means", 0, 500)
+    name = string("The label", 1, 64, required=True)
+    description = string("What it means", 0, 500)
 
 
 class Label(fields.Field):
@@ -24,13 +24,13 @@ class Label(fields.Field):
 
 
 class Example(Schema):
-    text = text("A text", 1, 10_000, required=True)
-    label = text("Its label, one of `labels`", 1, 64, required=True)
+    text = string("A text", 1, 10_000, required=True)
+    label = string("Its label, one of `labels`", 1, 64, required=True)
 
 
 class ClassifyRequest(TaskRequest):
-    text = text("The text to classify", 1, MOST_TEXT, example="I love this product")
-    texts = many(text("A text", 1, MOST_TEXT), "Several texts, instead of `text`", 1, 64)
+    text = string("The text to classify", 1, MOST_TEXT, example="I love this product")
+    texts = many(string("A text", 1, MOST_TEXT), "Several texts, instead of `text`", 1, 64)
     labels = many(Label(), "The labels to choose from", 2, 64, required=True, example=["positive", "negative"])
     multi_label = flag("Any number of labels may fit", load_default=False)
     examples = many(fields.Nested(Example), "A few solved examples", 0, 64, load_default=list)

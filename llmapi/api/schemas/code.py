@@ -3,14 +3,14 @@
 from marshmallow import Schema, fields
 
 from llmapi.api.schemas.common import TaskAnswer, TaskRequest
-from llmapi.api.schemas.fields import choice, flag, part, text, whole
+from llmapi.api.schemas.fields import choice, flag, part, string, whole
 
 
 class CodeRequest(TaskRequest):
-    prompt = text("What the code should do", 1, required=True, example="A function that adds two numbers.")
-    language = text("The language, by name or usual file ending", 1, 32, load_default="python", example="python")
-    context = text("Code or notes the model should know", 0)
-    tests = text("Tests the code should pass; they are shown to the model, not run", 0)
+    prompt = string("What the code should do", 1, required=True, example="A function that adds two numbers.")
+    language = string("The language, by name or usual file ending", 1, 32, load_default="python", example="python")
+    context = string("Code or notes the model should know", 0)
+    tests = string("Tests the code should pass; they are shown to the model, not run", 0)
     verify = choice("`syntax`: parse the code before it is returned", ("none", "syntax"), load_default="syntax")
     max_repairs = whole(
         "How often a broken answer goes back to the model; a stream is never repaired", 0, 5, load_default=1

@@ -2,7 +2,7 @@
 
 from marshmallow import Schema, fields
 
-from llmapi.api.schemas.fields import choice, flag, many, number, part, text, whole
+from llmapi.api.schemas.fields import choice, flag, many, number, part, string, whole
 
 
 class CacheWish(Schema):
@@ -15,11 +15,11 @@ class CacheWish(Schema):
 
 
 class TaskRequest(Schema):
-    model = text("A model or an alias of GET /v1/models; left out: the task's default", 1, 200)
+    model = string("A model or an alias of GET /v1/models; left out: the task's default", 1, 200)
     temperature = number("0 is steady, 2 is wild; left out: the task's setting", 0, 2)
     max_tokens = whole("Most tokens of the answer; left out: the task's setting", 1, 65_536)
     top_p = number("Nucleus sampling: the share of probability to draw from", 0, 1)
-    stop = many(text("A text", 1, 200), "Texts that end the answer", 1, 4)
+    stop = many(string("A text", 1, 200), "Texts that end the answer", 1, 4)
     seed = whole("The same seed asks for the same answer, where the provider can", 0, 2**31 - 1)
     cache = part(CacheWish, "What the cache may do for this call; Cache-Control says the same")
     dry_run = flag("Tell tokens, the upper bound of the cost and whether the cache would answer; ask no model")

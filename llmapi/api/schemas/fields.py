@@ -33,7 +33,7 @@ class Flag(fields.Boolean):
         return value
 
 
-def text(meaning: str, shortest: int = 0, longest: int = 200_000, **more: Any) -> fields.String:
+def string(meaning: str, shortest: int = 0, longest: int = 200_000, **more: Any) -> fields.String:
     """Return a string field with bounds; `example` goes to the docs."""
     return fields.String(validate=validate.Length(shortest, longest), metadata=_told(meaning, more), **more)
 

@@ -3,7 +3,7 @@
 from marshmallow import Schema, fields, validate
 
 from llmapi.api.schemas.common import Problem
-from llmapi.api.schemas.fields import choice, many, text, whole
+from llmapi.api.schemas.fields import choice, many, string, whole
 
 STATUSES = ("queued", "running", "succeeded", "failed", "cancelled", "dead")
 TASKS = ("text", "code", "classify")
@@ -18,7 +18,7 @@ class JobRequest(Schema):
 class JobQuery(Schema):
     status = choice("Only jobs in this status", STATUSES)
     limit = fields.Integer(load_default=20, validate=validate.Range(1, 100), metadata={"description": "How many"})
-    after = text("The id to go on after", 1, 64)
+    after = string("The id to go on after", 1, 64)
 
 
 class Job(Schema):

@@ -6,11 +6,11 @@ from marshmallow import Schema, fields
 class Model(Schema):
     id = fields.String(required=True, metadata={"example": "default"})
     kind = fields.String(required=True, metadata={"description": "`alias` or `model`"})
-    target = fields.String(allow_none=True, metadata={"description": "The model an alias stands for"})
     provider = fields.String(allow_none=True)
     abilities = fields.List(fields.String())
     context = fields.Integer(allow_none=True, metadata={"description": "Tokens it takes in; 0 when unknown"})
     description = fields.String()
+    available = fields.Boolean(metadata={"description": "Whether it can be asked here: its key is set"})
 
 
 class ModelList(Schema):

@@ -3,12 +3,12 @@
 from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from llmapi.api.schemas.common import TaskAnswer, TaskRequest
-from llmapi.api.schemas.fields import choice, flag, many, part, text
+from llmapi.api.schemas.fields import choice, flag, many, part, string
 
 
 class Turn(Schema):
     role = choice("Who speaks", ("system", "user", "assistant"), required=True)
-    content = text("What was said", 1, required=True)
+    content = string("What was said", 1, required=True)
 
 
 class ResponseFormat(Schema):
@@ -17,9 +17,9 @@ class ResponseFormat(Schema):
 
 
 class TextRequest(TaskRequest):
-    prompt = text("What to write about", 1, example="Write one sentence about the sea.")
+    prompt = string("What to write about", 1, example="Write one sentence about the sea.")
     messages = many(fields.Nested(Turn), "A conversation, instead of `prompt`", 1, 256)
-    system = text("How to behave; left out: the task's setting", 0, 32_000)
+    system = string("How to behave; left out: the task's setting", 0, 32_000)
     response_format = part(ResponseFormat, "Ask for JSON; it is checked, and returned in `output.parsed`")
     stream = flag("Send the answer as server-sent events: `chunk` …, then `done` or `error`")
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import orjson
 from flask import Response
 from flask.views import MethodView
 from marshmallow import Schema, ValidationError
@@ -14,7 +15,9 @@ from llmapi.api.schemas.classify import ClassifyRequest
 from llmapi.api.schemas.code import CodeRequest
 from llmapi.api.schemas.jobs import Accepted, Job, JobList, JobQuery, JobRequest
 from llmapi.api.schemas.text import TextRequest
+from llmapi.core.clock import rfc3339
 from llmapi.core.errors import ValidationFailed
+from llmapi.jobs.job import Job as JobRecord
 
 bp = Blueprint("jobs", __name__, url_prefix="/v1/jobs", description="Work for later")
 REQUESTS: dict[str, Schema] = {"text": TextRequest(), "code": CodeRequest(), "classify": ClassifyRequest()}
@@ -30,23 +33,23 @@ class Jobs(MethodView):
 
     @bp.arguments(JobQuery(), location="query")
     @bp.response(200, JobList())
-    def get(self, query: dict[str, Any]) -> dict[str, Any]:
-        """List your jobs, newest first."""
-        rows, following = services().jobs.page(identity().tenant, **query)
-        return {"data": [shown(row) for row in rows], "next": following}
+    def get(self, query: dict[str, Any]) -> Response:
+        """List your jobs, newest first; without their results, which each job's own address has."""
+        page = services().jobs.list(identity().tenant, **query)
+        return as_json({"data": [shown(job) for job in page.jobs], "next": page.after})
 
 
 @bp.route("/<string:job_id>")
 class OneJob(MethodView):
     @bp.response(200, Job())
-    def get(self, job_id: str) -> dict[str, Any]:
+    def get(self, job_id: str) -> Response:
         """Tell where a job stands; once it succeeded, its result."""
-        return shown(services().jobs.get(job_id, identity().tenant))
+        return as_json(shown(services().jobs.get(job_id, identity().tenant)))
 
     @bp.response(200, Job())
-    def delete(self, job_id: str) -> dict[str, Any]:
+    def delete(self, job_id: str) -> Response:
         """Cancel a job. A queued one is never run; a running one ends within two seconds."""
-        return shown(services().jobs.cancel(job_id, identity().tenant))
+        return as_json(shown(services().jobs.cancel(job_id, identity().tenant)))
 
 
 def task_request(task: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -63,6 +66,24 @@ def task_request(task: str, body: dict[str, Any]) -> dict[str, Any]:
     return wanted
 
 
-def shown(job: JobRow) -> dict[str, Any]:
+def shown(job: JobRecord) -> dict[str, Any]:
     """Return a job as callers see it."""
-    task = job.arguments.get("task")
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "task": (job.arguments or {}).get("task"),
+        "status": job.status,
+        "priority": job.priority,
+        "attempts": job.attempts,
+        "created": rfc3339(job.created),
+        "started": rfc3339(job.started) if job.started else None,
+        "finished": rfc3339(job.finished) if job.finished else None,
+        "request_id": job.request_id or None,
+        "result": job.result,
+        "error": job.error,
+    }
+
+
+def as_json(told: dict[str, Any]) -> Response:
+    """Return a JSON answer."""
+    return Response(orjson.dumps(told), mimetype="application/json")

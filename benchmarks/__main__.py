@@ -1,0 +1,115 @@
+"""Run the measurements and print them as rows of a table."""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from benchmarks import load, servers
+
+TEXT = "/v1/text/generate"
+ROUNDS = 5
+
+
+def say(what: str, figure: str, target: str) -> None:
+    print(f"| {what} | {figure} | {target} |", flush=True)
+
+
+def same(_: int) -> Any:
+    return {"prompt": "Say something about the sea.", "model": "gemini/fake", "max_tokens": 64}
+
+
+def fresh(salt: str) -> Callable[[int], Any]:
+    return lambda number: {**same(0), "prompt": f"Question {salt} {number}"}
+
+
+def measured(server: servers.Server, path: str, body: Callable[[int], Any], clients: int, each: int) -> tuple[float, float]:
+    """Return requests a second and CPU microseconds a request."""
+    before = server.cpu()
+    outcome = load.calls(server.port, path, body, clients=clients, each=each)
+    if outcome.errors:
+        raise RuntimeError(f"{outcome.errors} requests to {path} failed")
+    asked = clients * each
+    return asked / outcome.wall, (server.cpu() - before) / asked * 1e6
+
+
+def pairs(ours: Callable[[int], tuple[float, float]], theirs: Callable[[int], tuple[float, float]]) -> Iterator[list[float]]:
+    """Measure both in turn, A B A B, and yield the medians: our rate, their rate, our CPU, their CPU."""
+    ours(-1), theirs(-1)  # warm up
+    rows = [(*ours(number), *theirs(number)) for number in range(ROUNDS)]
+    yield [statistics.median(row[place] for row in rows) for place in (0, 2, 1, 3)]
+    yield [statistics.median(row[0] / row[2] for row in rows), statistics.median(row[1] / row[3] for row in rows)]
+
+
+def cached() -> None:
+    with servers.upstream() as up, servers.service(up) as ours, servers.bare(up) as bare:
+        figures, ratios = pairs(
+            lambda _: measured(ours, TEXT, same, 16, 250), lambda _: measured(bare, "/constant", same, 16, 250)
+        )
+        say("cached answer, share of a bare route's requests/s", f"{ratios[0]:.0%} ({figures[0]:.0f} of {figures[1]:.0f}/s)", ">= 40 %")
+        say("cached answer, CPU a request, gunicorn included", f"{figures[2]:.0f} us (bare: {figures[3]:.0f} us)", "")
+    inside = json.loads(subprocess.check_output([sys.executable, "-m", "benchmarks.inside"], cwd=servers.ROOT))
+    say("cached answer, CPU inside the application", f"{inside['ours']:.0f} us (bare route: {inside['bare']:.0f} us)", "<= 350 us")
+
+
+def miss() -> None:
+    with servers.upstream() as up, servers.service(up) as ours, servers.bare(up) as bare:
+        figures, ratios = pairs(
+            lambda n: measured(ours, TEXT, fresh(f"a{n}"), 8, 100), lambda n: measured(bare, "/langchain", fresh(f"b{n}"), 8, 100)
+        )
+        say("miss, CPU against bare Flask + the same model object", f"{ratios[1]:.2f} x ({figures[2]:.0f} of {figures[3]:.0f} us)", "<= 1.25 x")
+
+
+def concurrent() -> None:
+    with servers.upstream() as up, servers.service(up, workers=2) as ours:
+        load.calls(ours.port, TEXT, fresh("warm"), clients=32, each=4)
+        for clients, target in ((500, "<= 3.0 s"), (1000, "<= 4.5 s")):
+            slow = lambda number, clients=clients: {**fresh(f"c{clients}")(number), "model": "gemini/fake-s2000"}
+            outcome = load.calls(ours.port, TEXT, slow, clients=clients, each=1)
+            figure = f"{outcome.wall:.2f} s, {outcome.errors} errors, p50 {outcome.percentile(0.5):.2f} s, {ours.memory():.0f} MB"
+            say(f"{clients} calls of 2 s at once, 2 workers", figure, target + ", 0 errors")
+
+
+def streams() -> None:
+    with servers.upstream() as up, servers.service(up, workers=2) as ours:
+        load.streams(ours.port, TEXT, lambda n: {**fresh("w")(n), "stream": True, "model": "gemini/fake-n3-g10"}, clients=32, within=1)
+        before = ours.cpu()
+        body = lambda n: {**fresh("s")(n), "stream": True, "model": "gemini/fake-n25-g200"}
+        outcome = load.streams(ours.port, TEXT, body, clients=250, within=5)
+        figure = (
+            f"p99 {outcome.percentile(0.99, outcome.first):.3f} s, p50 {outcome.percentile(0.5, outcome.first):.3f} s, "
+            f"{outcome.errors} errors, {(ours.cpu() - before) / max(1, outcome.chunks) * 1e6:.0f} us a chunk"
+        )
+        say("250 streams at 5 chunks/s, time to the first chunk", figure, "p99 <= 0.1 s, 0 errors")
+
+
+START = """
+import json, resource, sys, time
+begin = time.perf_counter()
+from pathlib import Path
+from llmapi.app import create_app
+from llmapi.bootstrap import build
+from llmapi.settings import Settings
+create_app(build(Settings(data_dir=Path(sys.argv[1]))))
+print(json.dumps([time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+"""
+
+
+def start() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [
+            json.loads(subprocess.check_output([sys.executable, "-c", START, folder], cwd=servers.ROOT)) for _ in range(7)
+        ][2:]
+    seconds, megabytes = (statistics.median(row[place] for row in rows) for place in (0, 1))
+    say("create_app() with all imports, no provider used", f"{seconds:.2f} s, {megabytes:.0f} MB", "<= 0.5 s, <= 70 MB")
+
+
+ALL = {"start": start, "cached": cached, "miss": miss, "concurrent": concurrent, "streams": streams}
+
+if __name__ == "__main__":
+    print("| what | measured | wanted |\n| --- | --- | --- |")
+    for name in sys.argv[1:] or ALL:
+        ALL[name]()

@@ -1,0 +1,230 @@
+"""The composition root: settings in, the parts the application runs on out. Shared by web server, workers and CLI.
+
+gunicorn builds once and forks; each worker then calls `start`, because threads and child processes cannot be forked,
+and `close` at its end.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from llmapi import __version__
+from llmapi.cache import open_cache
+from llmapi.core.clock import monotonic
+from llmapi.core.contracts import AnswerCache, Provider
+from llmapi.core.errors import LlmApiError
+from llmapi.costs.prices import GenaiPrices
+from llmapi.db.counters import counters_uri
+from llmapi.db.engine import open_engine, reading
+from llmapi.db.schema import upgrade
+from llmapi.events.bus import EventBus
+from llmapi.events.logs import log_calls
+from llmapi.events.metrics import Metrics
+from llmapi.gateway.preview import Preview
+from llmapi.gateway.recipe import build_gateway
+from llmapi.gateway.retry import Nap, nap
+from llmapi.jobs.registry import Registry
+from llmapi.jobs.threads import Threads
+from llmapi.providers.catalog import Catalog
+from llmapi.providers.gemini import Gemini
+from llmapi.providers.local import open_local
+from llmapi.providers.openai import OpenAIFormat
+from llmapi.providers.rows import MODELS, VENDORS, Vendor
+from llmapi.providers.transport import Transport
+from llmapi.settings import Settings, TaskSettings
+from llmapi.tasks.kinds import ClassifyTask, CodeTask, TextTask
+from llmapi.tasks.later import KIND, TaskJob
+from llmapi.tasks.runner import TaskDefaults, Tasks
+
+SMOLLM = "local/smollm2-135m-instruct"
+MINILM = "local/all-minilm-l6-v2"
+
+
+@dataclass
+class Services:
+    """Everything a request may need, and the switch that turns it on and off."""
+
+    settings: Settings
+    tasks: Tasks
+    models: Catalog
+    providers: Mapping[str, Provider]
+    cache: AnswerCache
+    metrics: Metrics
+    engine: Engine
+    jobs: Registry
+    threads: Threads
+    transport: Transport
+    counters_url: str
+    begun: float = 0.0
+    serving: bool = False
+
+    def start(self) -> None:
+        """Start what a fork cannot carry: job threads, the embedded model; then say `ready`."""
+        self.begun = monotonic()
+        self.threads.start()
+        local = self.providers.get("local")
+        if local is not None and self._default_is_local():
+            local.start()  # type: ignore[attr-defined]
+        self.serving = True
+
+    def drain(self) -> None:
+        """A stop was asked for: /readyz says no from now on, and jobs finish or go back beside the last requests."""
+        self.serving = False
+        threading.Thread(target=self.threads.stop, args=(self.settings.grace,), name="drain", daemon=True).start()
+
+    def close(self) -> None:
+        """Give everything back; the last thing a process does."""
+        self.serving = False
+        self.threads.stop(0.0)
+        for provider in self.providers.values():
+            provider.close()
+        self.transport.close()
+        self.engine.dispose()
+
+    def ready(self) -> bool:
+        """Say whether requests may be sent here: started, not stopping, and the database answers."""
+        return self.serving and self._database()["status"] == "ok" and not self._local_is_starting()
+
+    def health(self) -> dict[str, Any]:
+        """Return how every dependency is, from what is known already; only the database is asked."""
+        parts: dict[str, Mapping[str, Any]] = {
+            "database": self._database(),
+            "cache": {"status": "ok", **self.cache.stats()},
+            "jobs": {"status": "ok" if self.serving else "down", "workers": self.settings.job_workers},
+        }
+        parts |= {f"provider:{name}": provider.health() for name, provider in self.providers.items()}
+        return {
+            "status": overall(parts),
+            "version": __version__,
+            "uptime_s": round(monotonic() - self.begun, 3),
+            "dependencies": parts,
+        }
+
+    def _database(self) -> dict[str, Any]:
+        try:
+            with reading(self.engine) as connection:
+                connection.execute(text("SELECT 1"))
+        except LlmApiError as error:
+            return {"status": "down", "last_error": error.code}
+        return {"status": "ok"}
+
+    def _default_is_local(self) -> bool:
+        return any(target.provider == "local" for name in ("text", "code") for target in self.models.resolve(name))
+
+    def _local_is_starting(self) -> bool:
+        local = self.providers.get("local")
+        return local is not None and self._default_is_local() and local.health().get("state") == "starting"
+
+
+def overall(parts: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return one word: down without the database, degraded when anything else is not well."""
+    if parts["database"]["status"] == "down":
+        return "down"
+    return "degraded" if any(part["status"] in ("down", "degraded") for part in parts.values()) else "ok"
+
+
+def build(settings: Settings, *, sleep: Nap = nap) -> Services:
+    """Return the services for these settings; raises BadSetting. Nothing runs and nothing is connected yet."""
+    folder = settings.data_dir.absolute()
+    engine = open_engine(settings.database_url, folder=folder)
+    upgrade(engine)
+    cache = open_cache(settings.cache_url, entries=settings.cache_entries, ttl=settings.cache_ttl)
+    prices = GenaiPrices({name: price.model_dump(exclude_none=True) for name, price in settings.prices.items()})
+    metrics = Metrics(cache, workers=settings.workers, folder=folder, models=[model.name for model in MODELS])
+    bus = EventBus([metrics, log_calls])
+    transport = Transport()
+    providers = open_providers(settings, transport, folder)
+    models = open_models(settings, providers)
+    gateway = build_gateway(
+        providers=providers, cache=cache, bus=bus, prices=prices, attempts=settings.retry_attempts, sleep=sleep
+    )
+    tasks = Tasks(
+        {
+            "text": TextTask(settings.text.system),
+            "code": CodeTask(settings.code.system),
+            "classify": ClassifyTask(models, votes=settings.votes),
+        },
+        gateway=gateway,
+        models=models,
+        prices=prices,
+        preview=Preview(cache, prices),
+        defaults={name: defaults_of(getattr(settings, name)) for name in ("text", "code", "classify")},
+    )
+    jobs = Registry(engine, bus)
+    threads = Threads(
+        jobs,
+        {KIND: TaskJob(tasks)},
+        workers=settings.job_workers,
+        lease=settings.job_lease,
+        timeout=settings.job_timeout,
+        keep_for=settings.jobs_kept,
+    )
+    return Services(
+        settings=settings,
+        tasks=tasks,
+        models=models,
+        providers=providers,
+        cache=cache,
+        metrics=metrics,
+        engine=engine,
+        jobs=jobs,
+        threads=threads,
+        transport=transport,
+        counters_url=counters_uri(folder) if settings.limit_store == "shared" else "memory://",
+    )
+
+
+def open_providers(settings: Settings, transport: Transport, folder: Path) -> dict[str, Provider]:
+    """Return who can be asked: the embedded model, and every vendor whose key or address is set."""
+    providers: dict[str, Provider] = {}
+    if settings.local:
+        providers["local"] = open_local(folder, slots=settings.local_slots, threads=settings.local_threads or None)
+    if key := settings.google_api_key.get_secret_value():
+        providers["gemini"] = Gemini(key, settings.gemini_base_url or None, transport=transport)
+    for vendor in vendors_of(settings):
+        key = settings.openai_api_key.get_secret_value() if vendor.name == "openai" else settings.secret(vendor.key_name)
+        if key or (not vendor.key_name and is_wanted(vendor.name, settings)):
+            address = settings.openai_base_url if vendor.name == "openai" else ""
+            providers[vendor.name] = OpenAIFormat(
+                vendor.name, key, address or vendor.base_url, transport=transport, names=vendor.names
+            )
+    return providers
+
+
+def vendors_of(settings: Settings) -> list[Vendor]:
+    """Return the vendors that speak OpenAI's format: the known ones, and those of llmapi.toml, which win."""
+    own = {
+        name: Vendor(name, row.base_url, row.key_name, frozenset(row.abilities))
+        for name, row in settings.vendors.items()
+    }
+    known = {vendor.name: vendor for vendor in VENDORS if vendor.name not in ("local", "gemini")}
+    return list({**known, **own}.values())
+
+
+def is_wanted(name: str, settings: Settings) -> bool:
+    """Say whether a vendor without a key was named: servers on this machine are not assumed to be there."""
+    return name in settings.vendors or any(target.startswith(f"{name}/") for target in settings.aliases.values())
+
+
+def open_models(settings: Settings, providers: Mapping[str, Provider]) -> Catalog:
+    """Return the catalog with the five aliases that always exist: Gemini, else OpenAI, else the embedded model."""
+    if "gemini" in providers or not providers:
+        chat, embed = f"gemini/{settings.gemini_model}", "gemini/gemini-embedding-001"
+    elif "openai" in providers:
+        chat, embed = f"openai/{settings.openai_model}", "openai/text-embedding-3-small"
+    else:
+        chat, embed = SMOLLM, MINILM
+    usual = {"default": chat, "text": "default", "code": "default", "classify": "default", "embed": embed}
+    if "local" in providers:
+        usual |= {"embed": MINILM} | ({"classify": MINILM} if chat == SMOLLM else {})
+    own = [vendor for vendor in vendors_of(settings) if vendor.name in settings.vendors]
+    return Catalog({**usual, **settings.aliases}, providers, vendors=own)
+
+
+def defaults_of(task: TaskSettings) -> TaskDefaults:
+    """Return a task's settings as plain values."""
+    return TaskDefaults(task.model, task.temperature, task.max_tokens, task.system, task.timeout)

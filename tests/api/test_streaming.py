@@ -1,0 +1,88 @@
+"""A stream keeps its promises while the model is silent."""
+
+import socket
+import threading
+
+from llmapi.api.streaming import PING, Pump, first_event, gone, written
+from llmapi.core.errors import ProviderBroken
+from llmapi.core.lifetime import Lifetime
+from llmapi.tasks.runner import StreamEvent
+
+
+def chunk(text):
+    return StreamEvent("chunk", {"text": text})
+
+
+def show(error):
+    return {"code": error.code}
+
+
+def test_a_client_that_hung_up_is_seen_and_one_that_did_not_is_not():
+    ours, theirs = socket.socketpair()
+    assert not gone(ours)
+    theirs.sendall(b"more")
+    assert not gone(ours)
+    assert ours.recv(4) == b"more"
+    theirs.close()
+    assert gone(ours)
+    ours.close()
+    assert gone(ours)
+
+
+def test_silence_is_filled_with_comments_and_events_are_numbered():
+    go_on, life = threading.Event(), Lifetime(10)
+
+    def slow():
+        yield chunk("a")
+        go_on.wait(5)
+        yield chunk("b")
+
+    pump = Pump(slow, life)
+    stream = written(pump, first_event(pump, None, 5), None, heartbeat=0.0, show=show)
+    assert next(stream) == PING
+    assert next(stream).startswith(b"id: 0\nevent: chunk\n")
+    assert next(stream) == PING  # nothing has come for `heartbeat` seconds
+    go_on.set()
+    rest = [each for each in stream if each != PING]
+    assert rest == [b'id: 1\nevent: chunk\ndata: {"text":"b"}\n\n']
+
+
+def test_when_the_client_leaves_the_call_is_ended_though_the_model_is_silent():
+    ours, theirs = socket.socketpair()
+    life, woken = Lifetime(60), threading.Event()
+    life.on_end(woken.set)
+
+    def silent():
+        yield chunk("a")
+        woken.wait(10)
+
+    pump = Pump(silent, life)
+    stream = written(pump, first_event(pump, ours, 5), ours, heartbeat=15, show=show)
+    next(stream)
+    next(stream)
+    theirs.close()
+    assert list(stream) == []
+    assert woken.wait(2)
+    ours.close()
+
+
+def test_leaving_the_generator_ends_the_call():
+    life = Lifetime(60)
+    pump = Pump(lambda: iter([chunk("a"), chunk("b")]), life)
+    stream = written(pump, first_event(pump, None, 5), None, heartbeat=15, show=show)
+    next(stream)
+    stream.close()
+    assert life.ended
+
+
+def test_a_failure_after_the_first_event_is_one_error_event_and_the_end():
+    def broken():
+        yield chunk("a")
+        raise ProviderBroken("cut")
+
+    pump = Pump(broken, Lifetime(10))
+    frames = list(written(pump, first_event(pump, None, 5), None, heartbeat=15, show=show))
+    assert frames[1:] == [
+        b'id: 0\nevent: chunk\ndata: {"text":"a"}\n\n',
+        b'id: 1\nevent: error\ndata: {"code":"provider_invalid"}\n\n',
+    ]
