@@ -89,8 +89,19 @@ class Threads:
         for thread in (*self._workers, self._watcher):
             thread.start()
 
+    def health(self) -> dict[str, Any]:
+        """Return {"status", "workers", "running"}: ok, degraded (a thread is lost), down (all are), or unknown."""
+        alive = sum(thread.is_alive() for thread in self._workers)
+        status = "ok" if alive == self._size else "degraded" if alive else "down"
+        if not self._owner or self._stopping.is_set():
+            status = "unknown"
+        return {"status": status, "workers": alive, "running": len(self._running)}
+
     def stop(self, grace: float) -> None:
-        """Claim no more, let running jobs finish for `grace` seconds, hand back the rest."""
+        """Claim no more, let running jobs finish for `grace` seconds, hand back the rest.
+
+        A second call, also during the first, shortens its grace.
+        """
         self._stopping.set()
         self._news.set()
         self._join(grace)

@@ -1,10 +1,12 @@
-"""A clock that a test sets, and a bus that remembers."""
+"""A clock that a test sets, a bus that remembers, and jobs to play with."""
 
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from llmapi.core.events import JobChanged
+from llmapi.jobs.job import Claim
+from llmapi.jobs.registry import Registry
 
 
 class Clock:
@@ -37,3 +39,13 @@ class Heard:
         with self._came:
             assert self._came.wait_for(lambda: self.statuses().count(status) >= times, 10), self.statuses()
         return [event for event in self.events if event.status == status][-1]
+
+
+def put(registry: Registry, **more: Any) -> str:
+    return registry.put("echo", {"text": "hello"}, **{"tenant": "a", **more})
+
+
+def claimed(registry: Registry, owner: str = "w1", lease: float = 30.0) -> Claim:
+    claim = registry.claim(owner, lease)
+    assert claim is not None
+    return claim

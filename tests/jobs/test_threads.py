@@ -210,6 +210,30 @@ def test_a_stop_hands_back_what_does_not_finish(heeds: bool, registry: Registry,
     held.let_go.set()
 
 
+def test_a_second_stop_cuts_the_grace_of_the_first_short(registry: Registry, start: Start) -> None:
+    held = Held()
+    threads = start(echo=held)
+    id = put(registry)
+    assert held.began.wait(10)
+    first = threading.Thread(target=threads.stop, args=(60,))
+    first.start()
+    threads.stop(0)
+    first.join(5)
+    assert not first.is_alive()
+    assert registry.get(id, "a").status == "queued"
+
+
+def test_health_says_how_many_work(registry: Registry, start: Start) -> None:
+    held = Held()
+    assert Threads(registry, {}).health()["status"] == "unknown"
+    threads = start(echo=held)
+    put(registry)
+    assert held.began.wait(10)
+    assert threads.health() == {"status": "ok", "workers": 2, "running": 1}
+    threads.stop(0)
+    assert threads.health()["workers"] == 0
+
+
 def test_after_a_stop_nothing_is_claimed_and_no_thread_is_left(registry: Registry, start: Start) -> None:
     threads = start(echo=lambda context: {})
     threads.stop(1)
