@@ -53,7 +53,7 @@ class GenaiPrices:
     """The Prices of the vendors' public lists; `overrides` ("provider/model" -> dollars a million tokens) come first.
 
     Names such as gemini-flash-latest are priced as the model the list says they stand for today. The local model is
-    free; a model of which the list says nothing is unpriced, never free. The list (20 MB, 0.2 s to load) is loaded
+    free; a model of which the list says nothing is unpriced, never free. The list (27 MB, 0.3 s to load) is loaded
     when the first paid call asks for it.
     """
 

@@ -1,0 +1,214 @@
+"""Numbers for Prometheus: what was asked, what it took, what it cost; by labels of which there are only so many."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from llmapi.core.contracts import AnswerCache
+from llmapi.core.events import KEPT, CallFinished, JobChanged
+from llmapi.core.money import NANOS_A_DOLLAR
+from llmapi.events.processes import forget_process, share_numbers
+
+if TYPE_CHECKING:
+    import prometheus_client
+    from prometheus_client.metrics_core import Metric
+
+__all__ = ["Metrics", "forget_process"]
+
+MOST_MODELS: Final = 200  # with series of their own
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+OTHER: Final = "other"
+SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+LOOKUPS: Final = "llmapi_cache_requests_total"
+HITS: Final = frozenset({"hit", "semantic"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """The series that calls of one kind go to, found once: finding them costs more than counting."""
+
+    count: Callable[[], None]
+    lookup: Callable[[], None] | None  # None: the cache was not asked
+    seconds: Callable[[float], None]
+
+
+class Metrics:
+    """A sink of CallFinished and JobChanged, told of each HTTP request by the front door.
+
+    The registry is its own, so that two applications in one process do not mix. With several workers the numbers lie
+    in files under `folder`, and a scrape of any worker shows the sum of all.
+    """
+
+    def __init__(
+        self,
+        cache: AnswerCache | None = None,
+        *,
+        workers: int = 1,
+        folder: Path | None = None,
+        models: Iterable[str] = (),
+    ) -> None:
+        directory = folder / "metrics" if folder is not None and workers > 1 else None
+        if directory is not None:
+            share_numbers(directory)
+        self._names = set(models)
+        self._cache = cache
+        self._evicted = 0
+        self._lock = threading.Lock()
+        self._calls: dict[tuple[str, ...], _Calls] = {}
+        shelf = _Shelf()
+        self._declare(shelf)
+        self._view = _WithHitRatio(shelf.collect_of(directory))
+
+    def __call__(self, event: Any) -> None:
+        """Count what happened."""
+        if isinstance(event, CallFinished):
+            self._call(event)
+        elif isinstance(event, JobChanged):
+            self._jobs.labels(event.kind, event.status).inc()
+            if event.duration is not None:
+                self._job_seconds.labels(event.kind).observe(event.duration)
+
+    def request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count an HTTP request; `route` is the rule that matched ("/v1/jobs/<id>"), never the address asked for."""
+        verb = method if method in METHODS else OTHER
+        self._requests.labels(route, verb, str(status)).inc()
+        self._request_seconds.labels(route, verb).observe(seconds)
+
+    def render(self) -> tuple[bytes, str]:
+        """Return the numbers in Prometheus' text format, and that format's content type."""
+        from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+        self._look_at_the_cache()
+        return generate_latest(self._view), CONTENT_TYPE_LATEST
+
+    def _declare(self, new: "_Shelf") -> None:
+        self._finished = new.counter("calls", "Calls that ended", "task", "provider", "model", "status", "cache")
+        self._lookups = new.counter("cache_requests", "Calls that might be answered from the cache", "status")
+        self._tokens = new.counter("tokens", "Tokens providers are paid for", "provider", "model", "kind")
+        self._cost = new.counter("cost_usd", "What the calls cost, in US dollars", "provider", "model")
+        self._unpriced = new.counter("unpriced_calls", "Calls whose price nobody knows", "provider", "model")
+        self._attempts = new.counter("attempts", "Times a provider was asked", "provider", "model", "status")
+        self._retries = new.counter("retries", "Attempts after the first of a call", "task")
+        self._seconds = new.seconds("call_seconds", "From entering the gateway to the last chunk", "task", "cache")
+        self._provider_seconds = new.seconds("provider_seconds", "Seconds of a call spent waiting for it", "provider")
+        self._entries = new.gauge("cache_entries", "Answers kept")
+        self._capacity = new.gauge("cache_capacity", "Answers there is room for")
+        self._evictions = new.counter("cache_evictions", "Answers that made room for others")
+        self._jobs = new.counter("jobs", "Jobs that entered a status", "kind", "status")
+        self._job_seconds = new.seconds("job_seconds", "Seconds a job ran", "kind")
+        self._requests = new.counter("http_requests", "HTTP requests", "route", "method", "status")
+        self._request_seconds = new.seconds("http_request_seconds", "Until the answer began", "route", "method")
+
+    def _call(self, event: CallFinished) -> None:
+        model = self._name(event)
+        kind = (event.task, event.provider, model, event.status, event.cache)
+        series = self._calls.get(kind) or self._found(kind)
+        series.count()
+        series.seconds(event.duration)
+        if series.lookup is not None:
+            series.lookup()
+        if event.cache not in KEPT:
+            self._asked(event, model)
+
+    def _found(self, kind: tuple[str, ...]) -> _Calls:
+        task, _, _, _, cache = kind
+        found = _Calls(
+            self._finished.labels(*kind).inc,
+            None if cache == "bypass" else self._lookups.labels(cache).inc,
+            self._seconds.labels(task, cache).observe,
+        )
+        return self._calls.setdefault(kind, found)
+
+    def _asked(self, event: CallFinished, model: str) -> None:
+        """Count what only a call has that reached a provider."""
+        who = (event.provider, model)
+        for attempt in event.attempts:
+            self._attempts.labels(attempt.provider, self._known(attempt.model), attempt.status).inc()
+        if len(event.attempts) > 1:
+            self._retries.labels(event.task).inc(len(event.attempts) - 1)
+        if event.attempts:
+            self._provider_seconds.labels(event.provider).observe(event.provider_time)
+        billed = event.billed
+        for kind, number in (
+            ("input", billed.input_tokens),
+            ("output", billed.output_tokens),
+            ("cached", billed.cached_tokens),
+            ("reasoning", billed.reasoning_tokens),
+        ):
+            if number:
+                self._tokens.labels(*who, kind).inc(number)
+        if event.cost.nanos is None:
+            self._unpriced.labels(*who).inc()
+        elif event.cost.nanos:
+            self._cost.labels(*who).inc(event.cost.nanos / NANOS_A_DOLLAR)
+        self._look_at_the_cache()
+
+    def _name(self, event: CallFinished) -> str:
+        """Return the model's label: a model earns series of its own by answering, for anybody can make up a name."""
+        if event.status == "ok" and len(self._names) < MOST_MODELS:
+            self._names.add(event.model)
+        return self._known(event.model)
+
+    def _known(self, model: str) -> str:
+        return model if model in self._names or not model else OTHER
+
+    def _look_at_the_cache(self) -> None:
+        if self._cache is None:
+            return
+        with self._lock:
+            stats = self._cache.stats()
+            self._entries.set(stats["entries"])
+            self._capacity.set(stats["capacity"])
+            self._evictions.inc(max(0, stats["evictions"] - self._evicted))
+            self._evicted = stats["evictions"]
+
+
+class _Shelf:
+    """Where an application's numbers stand. prometheus_client is imported here, and not before (processes.py)."""
+
+    def __init__(self) -> None:
+        import prometheus_client
+
+        self._make = prometheus_client
+        self._registry = prometheus_client.CollectorRegistry()
+
+    def counter(self, name: str, meaning: str, *labels: str) -> "prometheus_client.Counter":
+        return self._make.Counter(f"llmapi_{name}", meaning, labels, registry=self._registry)
+
+    def seconds(self, name: str, meaning: str, *labels: str) -> "prometheus_client.Histogram":
+        return self._make.Histogram(f"llmapi_{name}", meaning, labels, buckets=SECONDS, registry=self._registry)
+
+    def gauge(self, name: str, meaning: str) -> "prometheus_client.Gauge":
+        return self._make.Gauge(f"llmapi_{name}", meaning, registry=self._registry, multiprocess_mode="livesum")
+
+    def collect_of(self, directory: Path | None) -> Callable[[], Iterable["Metric"]]:
+        """Return what collects the numbers: of this process and about it, or of all that write to a directory."""
+        if directory is None:
+            self._make.ProcessCollector(registry=self._registry)
+            return self._registry.collect
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        shared = MultiProcessCollector(None, str(directory))  # type: ignore[no-untyped-call]
+        return shared.collect
+
+
+class _WithHitRatio:
+    """All numbers, and one made of them: the share of lookups that the cache answered, of all workers together."""
+
+    def __init__(self, collect: Callable[[], Iterable["Metric"]]) -> None:
+        self._collect = collect
+
+    def collect(self) -> Iterator["Metric"]:
+        from prometheus_client.metrics_core import GaugeMetricFamily
+
+        asked, answered = 0.0, 0.0
+        for family in self._collect():
+            for sample in family.samples:
+                if sample.name == LOOKUPS:
+                    asked += sample.value
+                    answered += sample.value if sample.labels["status"] in HITS else 0.0
+            yield family
+        share = answered / asked if asked else 0.0
+        yield GaugeMetricFamily("llmapi_cache_hit_ratio", "Share of lookups the cache answered", share)
