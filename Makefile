@@ -15,7 +15,7 @@ test: $(STAMP) ## run all tests
 check: $(STAMP) ## types, style, import direction, security lint, the house's own rules
 	@$(BIN)/mypy
 	@$(BIN)/flake8 llmapi tests wsgi.py benchmarks .ci
-	@$(BIN)/lint-imports --no-timing
+	@$(BIN)/lint-imports
 	@$(BIN)/bandit -q -r llmapi --severity-level medium
 	@$(BIN)/python -m pytest tests/house
 

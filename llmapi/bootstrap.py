@@ -94,7 +94,7 @@ class Services:
         parts: dict[str, Mapping[str, Any]] = {
             "database": self._database(),
             "cache": {"status": "ok", **self.cache.stats()},
-            "jobs": {"status": "ok" if self.serving else "down", "workers": self.settings.job_workers},
+            "jobs": self.threads.health(),
         }
         parts |= {f"provider:{name}": provider.health() for name, provider in self.providers.items()}
         return {

@@ -47,7 +47,8 @@ def cache_status(cache: dict[str, Any]) -> str:
 
 
 def accepted(task: str, wanted: Wanted, priority: int = 5) -> Response:
-    """Put the work into the job registry and say where its result will be."""
+    """Put the work into the job registry and say where its result will be; what cannot be done is refused now."""
+    services().tasks.preview(task, wanted, caller())
     arguments = {"task": task, "request": wanted}
     job = services().jobs.put(
         "task", arguments, tenant=identity().tenant, request_id=request_id(), priority=priority

@@ -11,7 +11,6 @@ from marshmallow import Schema
 
 from llmapi import __version__
 from llmapi.api.parsing import Blueprint
-from llmapi.api.schemas.classify import Label
 from llmapi.api.schemas.common import Problem
 from llmapi.api.schemas.jobs import Accepted
 
@@ -55,7 +54,6 @@ def new_api(app: Any) -> Api:
     spec: APISpec = api.spec
     spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
     spec.components.security_scheme("header", {"type": "apiKey", "in": "header", "name": "X-API-Key"})
-    api.register_field(Label, {"oneOf": []}, None)
     return api
 
 

@@ -98,7 +98,8 @@ def test_the_docs_come_from_our_server_under_a_strict_policy(client):
     assert not re.search(r'(src|href)="(https?:)?//', text)
     assert "<script>" not in text
     for asset in re.findall(r'(?:src|href)="([^"]+)"', text):
-        assert client.get(asset).status_code == 200, asset
+        with client.get(asset) as served:
+            assert served.status_code == 200, asset
 
 
 def test_the_docs_can_be_switched_off(make):

@@ -15,8 +15,18 @@ class LabelRow(Schema):
     description = string("What it means", 0, 500)
 
 
-class Label(fields.Field):
+class Label(fields.Raw):
     """A label: its name, or an object with name and description. Always loads to the object."""
+
+    def __init__(self, **more: Any) -> None:
+        name = {"type": "string", "minLength": 1, "maxLength": 64}
+        row = {
+            "type": "object",
+            "properties": {"name": name, "description": {"type": "string", "maxLength": 500}},
+            "required": ["name"],
+            "additionalProperties": False,
+        }
+        super().__init__(metadata={"oneOf": [name, row]}, **more)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> dict[str, str]:
         row: dict[str, str] = LabelRow().load({"name": value} if isinstance(value, str) else value)
