@@ -1,5 +1,6 @@
 """One JSON object a line, from whoever logs."""
 
+import io
 import logging
 import warnings
 
@@ -35,6 +36,16 @@ def test_the_standard_librarys_logs_go_through_the_same_sink(open_log, name):
     (line,) = log.lines()
     assert (line["event"], line["level"], line["logger"]) == ("used *** and ***", "warning", name)
     assert line["request_id"] == "req_1"
+
+
+def test_a_logger_that_brought_its_own_handler_writes_no_second_line(open_log):
+    elsewhere = io.StringIO()
+    server = logging.getLogger("gunicorn.error")
+    server.addHandler(logging.StreamHandler(elsewhere))
+    server.propagate = False
+    log = open_log()
+    server.warning("Worker exiting")
+    assert ([line["event"] for line in log.lines()], elsewhere.getvalue()) == (["Worker exiting"], "")
 
 
 def test_a_trace_is_one_line_and_keeps_no_secret(open_log):
