@@ -28,7 +28,8 @@ def test_each_task_has_settings_of_its_own(monkeypatch):
 
 
 def test_the_file_is_read_and_the_environment_wins(monkeypatch, tmp_path):
-    (tmp_path / "llmapi.toml").write_text('cache_ttl = 5\nport = 1234\n[aliases]\ncheap = "openai/x"\n[text]\nmax_tokens = 9\n')
+    told = ("cache_ttl = 5", "port = 1234", "[aliases]", 'cheap = "openai/x"', "[text]", "max_tokens = 9")
+    (tmp_path / "llmapi.toml").write_text("\n".join(told))
     monkeypatch.setenv("LLMAPI_PORT", "4321")
     settings = load_settings()
     assert (settings.cache_ttl, settings.port, settings.aliases, settings.text.max_tokens) == (
