@@ -13,7 +13,6 @@ from cachetools import LRUCache
 
 from llmapi.core.errors import ProviderUnavailable
 
-MODEL = "all-MiniLM-L6-v2"
 DIMENSIONS = 384
 LONGEST = 256  # tokens the model was trained to read; what comes after them is not read
 LETTERS = 8192  # characters looked at for those tokens: tokenizing a book to read its first page costs 0.1 s
