@@ -16,8 +16,6 @@ from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from llmapi.core.lifetime import Lifetime
 
-CONNECT_TIME = 5.0  # seconds for one address to accept; who takes longer is not there
-IDLE_TIME = 60.0  # seconds since its last request after which a kept connection is not trusted any more
 
 
 class Grip:
@@ -112,8 +110,8 @@ class TimedTlsSocket(TimedSocket, ssl.SSLSocket):
         super().do_handshake(block)
 
 
-def connected(host: str, port: int, options: Any) -> TimedSocket:
-    """Return a socket connected to the first address that accepts; raises OSError.
+def connected(host: str, port: int, options: Any, connect_time: float) -> TimedSocket:
+    """Return a socket connected to the first address that accepts within `connect_time`; raises OSError.
 
     Resolving a name cannot be given a time limit: the system's resolver has its own.
     """
@@ -126,7 +124,7 @@ def connected(host: str, port: int, options: Any) -> TimedSocket:
                 grip.take(sock)
             for option in options or ():
                 sock.setsockopt(*option)
-            sock.keep_time(CONNECT_TIME)
+            sock.keep_time(connect_time)
             sock.connect(address)
             return sock
         except OSError as error:
@@ -136,13 +134,21 @@ def connected(host: str, port: int, options: Any) -> TimedSocket:
 
 
 class TimedConnection(HTTPConnection):
-    """urllib3's connection over sockets that keep time."""
+    """urllib3's connection over sockets that keep time.
 
-    _asked_at = 0.0
+    connect_time: seconds an address gets to accept; who takes longer is not there
+    idle_time: seconds since its last request after which it is not trusted any more, for routers forget in silence
+    """
+
+    def __init__(self, *args: Any, connect_time: float, idle_time: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._connect_time = connect_time
+        self._idle_time = idle_time
+        self._asked_at = 0.0
 
     def _new_conn(self) -> socket.socket:
         try:
-            return connected(self._dns_host.strip("[]"), self.port, self.socket_options)
+            return connected(self._dns_host.strip("[]"), self.port, self.socket_options, self._connect_time)
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
         except OSError as error:
@@ -158,7 +164,7 @@ class TimedConnection(HTTPConnection):
     @property
     def is_connected(self) -> bool:
         """Asked by urllib3 before a kept connection is used again."""
-        return time.monotonic() - self._asked_at < IDLE_TIME and super().is_connected
+        return time.monotonic() - self._asked_at < self._idle_time and super().is_connected
 
 
 class TimedTlsConnection(TimedConnection, HTTPSConnection):

@@ -49,6 +49,8 @@ class Transport:
     usual_time: seconds a request may take in all when no call's lifetime is known
     largest: bytes an answer may have
     connections: idle connections kept for one host; more than that many requests may run at once
+    connect_time: seconds an address gets to accept
+    idle_time: seconds since its last request after which a kept connection is not trusted any more
     tls: how servers are trusted; None: the system's authorities and certifi's
     """
 
@@ -58,11 +60,13 @@ class Transport:
         usual_time: float = 60.0,
         largest: int = LARGEST,
         connections: int = 1024,
+        connect_time: float = 5.0,
+        idle_time: float = 60.0,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.usual_time = usual_time
         self.largest = largest
-        self._connections = connections
+        self._wanted: dict[str, Any] = {"maxsize": connections, "connect_time": connect_time, "idle_time": idle_time}
         self._tls = tls
         self._process = os.getpid()
         self._pools: dict[tuple[str, str, int | None], HTTPConnectionPool] = {}  # by scheme, host, port
@@ -108,11 +112,11 @@ class Transport:
 
     def _open(self, scheme: str, host: str, port: int | None) -> HTTPConnectionPool:
         if scheme == "http":
-            return TimedPool(host, port, maxsize=self._connections)
+            return TimedPool(host, port, **self._wanted)
         if self._tls is None:
             self._tls = trusting()
         self._tls.sslsocket_class = TimedTlsSocket
-        return TimedTlsPool(host, port, maxsize=self._connections, ssl_context=self._tls)
+        return TimedTlsPool(host, port, ssl_context=self._tls, **self._wanted)
 
 
 def trusting() -> ssl.SSLContext:

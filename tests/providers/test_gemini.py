@@ -1,6 +1,7 @@
 """Gemini through the real LangChain client, against a fake on a socket."""
 
 import gc
+import json
 import threading
 
 import pytest
@@ -95,6 +96,14 @@ def test_a_blocked_answer_is_refused_and_its_billed_tokens_are_kept(ask, gemini,
     assert failing(ask, ProviderRefused, stream=stream).usage == Usage(input_tokens=2, output_tokens=2)
 
 
+def test_words_of_a_blocked_part_are_not_handed_out(vendor, question, gemini):
+    gemini.script = [Answer(pieces=("Sure,", " here is how"), finish="blocked")]
+    got = []
+    with pytest.raises(ProviderRefused):
+        got.extend(chunk.text for chunk in vendor.ask(question("gemini", stream=True)))
+    assert got == ["Sure,"]
+
+
 @BOTH
 @pytest.mark.parametrize("nothing", [Empty(), Answer(""), Answer(" \n ")], ids=["no candidate", "no text", "blank"])
 def test_an_empty_answer_is_broken_and_may_be_asked_again(ask, gemini, stream, nothing):
@@ -122,6 +131,20 @@ def test_an_answer_that_reached_its_limit_is_an_answer(ask, gemini, stream):
 def test_a_usage_that_cannot_be_is_none(ask, gemini, stream, usage):
     gemini.script = [Answer("Fine.", usage=usage)]
     assert ask(stream=stream).usage == Usage()
+
+
+def test_no_part_of_a_usage_is_larger_than_its_whole(ask, gemini):
+    gemini.script = [Answer("Fine.", usage={"promptTokenCount": 5, "cachedContentTokenCount": 50})]
+    assert ask().usage == Usage(input_tokens=5, cached_tokens=5)
+
+
+def test_what_a_stream_takes_back_of_its_usage_is_taken_back(ask, gemini):
+    """Gemini 2.0 counts the prompt lower in its last event, and that is the truth."""
+    counts = [{"promptTokenCount": 9, "candidatesTokenCount": 1}, {"promptTokenCount": 6, "candidatesTokenCount": 2}]
+    parts = [{"content": {"parts": [{"text": "a"}]}}, {"content": {"parts": [{"text": "b"}]}, "finishReason": "STOP"}]
+    events = [json.dumps({"candidates": [p], "usageMetadata": u}) for p, u in zip(parts, counts, strict=True)]
+    gemini.script = [Raw("".join(f"data: {each}\n\n" for each in events).encode(), kind="text/event-stream")]
+    assert ask(stream=True).usage == Usage(input_tokens=6, output_tokens=2)
 
 
 def test_a_stream_cut_in_the_middle_keeps_what_was_billed_until_then(vendor, question, gemini):
@@ -223,6 +246,25 @@ def test_a_question_that_is_refused_says_nothing_bad_about_the_provider(vendor, 
     gemini.script = [Blocked()]
     failing(ask, ProviderRefused)
     assert vendor.health() == {"status": "ok"}
+
+
+def test_a_provider_that_throttles_is_not_down(vendor, ask, gemini):
+    gemini.script = [429] * 5
+    for _ in range(5):
+        failing(ask, ProviderThrottled)
+    assert vendor.health()["status"] == "degraded"
+
+
+def test_an_environment_meant_for_vertex_changes_nothing(ask, gemini, monkeypatch):
+    monkeypatch.setenv("GOOGLE_GENAI_USE_VERTEXAI", "true")
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:9")
+    assert ask().text == "Fine."
+
+
+@pytest.mark.parametrize("family", ["httpx", "httpx2"])
+def test_either_http_library_of_googles_will_do(ask, gemini, monkeypatch, family):
+    monkeypatch.setenv("GOOGLE_GENAI_HTTP_CLIENT", family)
+    assert ask().text == "Fine."
 
 
 def test_a_closed_provider_leaves_nothing_open(gemini, question, transport):

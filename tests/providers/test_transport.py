@@ -13,6 +13,7 @@ import pytest
 from llmapi.core.errors import CallEnded, ProviderBroken, ProviderInvalid, ProviderTimeout, ProviderUnavailable
 from llmapi.core.lifetime import Lifetime
 from llmapi.providers.exchange import Exchange, current, during, stepping
+from llmapi.providers.sockets import Grip, TimedSocket
 from llmapi.providers.transport import Transport
 from tests.fakes.behaviours import Answer, Close, Drip, Hang, Raw, Reset
 from tests.fakes.certificates import server_context
@@ -105,17 +106,68 @@ def test_an_end_from_another_thread_wakes_a_blocked_read(ask, openai_upstream, i
     assert isinstance(asking.outcome(), CallEnded)
 
 
-def test_an_end_in_the_middle_of_a_body_without_length_is_no_whole_answer(client, in_thread):
+class EndsWhileReading(Lifetime):
+    """A lifetime that, once armed, ends between the look at its time and the read that follows."""
+
+    armed = False
+
+    def remaining(self):
+        left = super().remaining()
+        if self.armed:
+            self.end()
+        return left
+
+
+def test_our_own_cut_in_a_body_without_length_is_no_whole_answer(client, in_thread):
+    lifetime = EndsWhileReading(30.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        lifetime = Lifetime(30.0)
-        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
-        asking = in_thread(lambda: asked_within(lifetime, lambda: client.get(url)))
-        peer, _ = server.accept()
-        with peer:
-            peer.sendall(b"HTTP/1.0 200 OK\r\n\r\nhalf of it")
-            peer.recv(65536)
-            lifetime.end()
-            assert isinstance(asking.outcome(), CallEnded)
+        peer = in_thread(lambda: half_an_answer(server))
+        with during(Exchange(lifetime)), client.stream("GET", address_of(server)) as answer:
+            pieces = answer.iter_raw()
+            assert next(pieces) == b"half of it"
+            lifetime.armed = True
+            with pytest.raises(CallEnded):
+                next(pieces)
+        peer.outcome().close()
+
+
+def test_a_kept_connection_keeps_the_time_of_the_call_it_serves_now(ask, openai_upstream):
+    ask(Lifetime(60.0))
+    openai_upstream.script = [Hang()]
+    began = time.monotonic()
+    with pytest.raises(ProviderTimeout):
+        ask(Lifetime(0.15))
+    assert time.monotonic() - began < 1.0
+    assert openai_upstream.connections == 1
+
+
+def test_a_connection_idle_for_too_long_is_not_trusted(openai_upstream):
+    client = httpx.Client(transport=Transport(idle_time=0.0).adapter())
+    for _ in range(2):
+        client.post(openai_upstream.base + "/chat/completions", json=QUESTION)
+    assert openai_upstream.connections == 2
+
+
+def test_a_call_that_is_over_is_forgotten(ask):
+    lifetime = Lifetime(10.0)
+    held = set()
+    lifetime.on_end = lambda tell: held.add(tell) or (lambda: held.discard(tell))
+    ask(lifetime)
+    assert held == set()
+
+
+def test_a_socket_listens_only_to_the_call_it_serves_now():
+    ours, peers = socket.socketpair()
+    sock = TimedSocket(fileno=ours.detach())
+    first, second = Lifetime(10.0), Lifetime(10.0)
+    with sock, peers:
+        Grip(first).take(sock)
+        Grip(second).take(sock)
+        first.end()
+        sock.sendall(b"still here")
+        assert peers.recv(100) == b"still here"
+        second.end()
+        assert peers.recv(100) == b""
 
 
 def test_an_ended_call_asks_nobody(ask, openai_upstream):
@@ -280,19 +332,30 @@ def test_a_handshake_that_never_comes_ends_with_the_call(client, in_thread, ende
             assert isinstance(asking.outcome(), CallEnded if ended else ProviderTimeout)
 
 
-def test_a_connection_that_is_never_accepted_ends_with_the_call(client, in_thread):
+@pytest.fixture
+def full_house():
+    """An address whose queue is full: who comes now is not let in."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen(0)
-        address = server.getsockname()
-        crowd = [crowding(address) for _ in range(4)]  # the queue is full: the next one is not let in
-        lifetime = Lifetime(30.0)
-        asking = in_thread(lambda: asked_within(lifetime, lambda: client.get(f"http://127.0.0.1:{address[1]}/")))
-        assert not asking.join(0.1) and asking.is_alive()
-        lifetime.end()
-        assert isinstance(asking.outcome(), CallEnded)
+        crowd = [crowding(server.getsockname()) for _ in range(4)]
+        yield address_of(server)
         for each in crowd:
             each.close()
+
+
+def test_an_end_wakes_who_waits_to_be_let_in(client, in_thread, full_house):
+    lifetime = Lifetime(30.0)
+    asking = in_thread(lambda: asked_within(lifetime, lambda: client.get(full_house)))
+    asking.join(0.1)
+    lifetime.end()
+    assert isinstance(asking.outcome(), CallEnded)
+
+
+def test_who_does_not_let_us_in_is_unavailable_long_before_the_deadline(full_house):
+    client = httpx.Client(transport=Transport(connect_time=0.1).adapter())
+    with pytest.raises(ProviderUnavailable):
+        asked_within(Lifetime(30.0), lambda: client.get(full_house))
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of newer Pythons: the fakes have threads
@@ -315,6 +378,17 @@ def test_nothing_is_left_open(openai_upstream):
     del client, transport
     gc.collect()  # an unclosed socket would be a ResourceWarning, and that an error
     assert openai_upstream.connections == 1
+
+
+def half_an_answer(server):
+    peer, _ = server.accept()
+    peer.recv(65536)
+    peer.sendall(b"HTTP/1.0 200 OK\r\n\r\nhalf of it")
+    return peer
+
+
+def address_of(server):
+    return f"http://127.0.0.1:{server.getsockname()[1]}/"
 
 
 def asked_within(lifetime, ask):
