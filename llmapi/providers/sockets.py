@@ -17,7 +17,6 @@ from urllib3.exceptions import NameResolutionError, NewConnectionError
 from llmapi.core.lifetime import Lifetime
 
 
-
 class Grip:
     """One request's hold on the socket that serves it, so that the end of its call can cut it, and no other."""
 
