@@ -1,5 +1,6 @@
 """A transport of its own for each test, and calls that may live as long as the test says."""
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from llmapi.core.calls import Call, Message, Target
 from llmapi.core.lifetime import Lifetime
+from llmapi.providers.exchange import Exchange, during
 from llmapi.providers.transport import Transport
 
 ALL = frozenset({"chat", "stream", "json_schema", "logprobs", "votes", "embeddings"})
@@ -68,3 +70,14 @@ class Later(threading.Thread):
         self.join(5)
         assert not self.is_alive()
         return self._outcome
+
+
+def address_of(server: socket.socket) -> str:
+    """Return the address of a listening socket."""
+    return f"http://127.0.0.1:{server.getsockname()[1]}/"
+
+
+def asked_within(lifetime: Lifetime, ask: Callable[[], Any]) -> Any:
+    """Ask with the transport knowing whose time it spends."""
+    with during(Exchange(lifetime)):
+        return ask()

@@ -3,21 +3,19 @@
 import gc
 import os
 import socket
-import ssl
 import time
 
 import httpx
 import httpx2
 import pytest
 
-from llmapi.core.errors import CallEnded, ProviderBroken, ProviderInvalid, ProviderTimeout, ProviderUnavailable
+from llmapi.core.errors import CallEnded, ProviderTimeout, ProviderUnavailable
 from llmapi.core.lifetime import Lifetime
 from llmapi.providers.exchange import Exchange, current, during, stepping
 from llmapi.providers.sockets import Grip, TimedSocket
 from llmapi.providers.transport import Transport
 from tests.fakes.behaviours import Answer, Close, Drip, Hang, Raw, Reset
-from tests.fakes.certificates import server_context
-from tests.fakes.openai import FakeOpenAI
+from tests.providers.conftest import address_of, asked_within
 
 QUESTION = {"model": "m", "messages": [{"role": "user", "content": "a b c"}]}
 STREAM = {**QUESTION, "stream": True}
@@ -31,7 +29,7 @@ def client(transport):
 
 @pytest.fixture
 def ask(client, openai_upstream):
-    """Ask the fake within a lifetime; with `stream`, return the events' bytes as they come."""
+    """Ask the fake within a lifetime."""
 
     def post(lifetime=None, body=QUESTION):
         with during(Exchange(lifetime or Lifetime(10.0))):
@@ -134,10 +132,8 @@ def test_our_own_cut_in_a_body_without_length_is_no_whole_answer(client, in_thre
 def test_a_kept_connection_keeps_the_time_of_the_call_it_serves_now(ask, openai_upstream):
     ask(Lifetime(60.0))
     openai_upstream.script = [Hang()]
-    began = time.monotonic()
     with pytest.raises(ProviderTimeout):
-        ask(Lifetime(0.15))
-    assert time.monotonic() - began < 1.0
+        ask(Lifetime(0.15))  # the first call's time would be a minute
     assert openai_upstream.connections == 1
 
 
@@ -224,37 +220,6 @@ def test_a_name_nobody_knows_is_unavailability(client):
         client.get("http://127.0.0.1.nowhere.invalid./")
 
 
-@pytest.mark.parametrize("body", [QUESTION, STREAM], ids=["length", "chunked"])
-def test_a_cut_answer_is_broken(ask, openai_upstream, body):
-    openai_upstream.script = [Answer("a b c d", cut_after=2)]
-    with pytest.raises(ProviderBroken):
-        ask(body=body)
-
-
-def test_an_answer_larger_than_allowed_is_refused_before_it_fills_the_memory(openai_upstream):
-    client = httpx.Client(transport=Transport(largest=1000).adapter())
-    openai_upstream.script = [Answer("x" * 100_000)]
-    with pytest.raises(ProviderInvalid, match="too large"):
-        client.post(openai_upstream.base + "/chat/completions", json=QUESTION)
-
-
-def test_a_small_answer_that_unpacks_to_a_large_one_is_refused_too(openai_upstream):
-    import gzip
-
-    openai_upstream.script = [Raw(gzip.compress(b" " * 5_000_000), headers={"Content-Encoding": "gzip"})]
-    client = httpx.Client(transport=Transport(largest=1_000_000).adapter())
-    with pytest.raises(ProviderInvalid, match="too large"):
-        client.post(openai_upstream.base + "/chat/completions", json=QUESTION)
-
-
-def test_an_answer_that_is_packed_although_we_did_not_ask_is_unpacked(ask, openai_upstream):
-    import gzip
-
-    openai_upstream.script = [Raw(gzip.compress(b'{"a": 1}'), headers={"Content-Encoding": "gzip"})]
-    assert ask().json() == {"a": 1}
-    assert openai_upstream.asked[0].headers["accept-encoding"] == "identity"
-
-
 def test_a_redirect_is_an_answer_and_nothing_is_sent_there(ask, openai_upstream):
     openai_upstream.script = [Raw(b"", 307, headers={"Location": openai_upstream.url + "/elsewhere"})]
     assert ask().status_code == 307
@@ -267,69 +232,10 @@ def test_a_proxy_in_the_environment_is_not_used(ask, openai_upstream, monkeypatc
     assert ask().status_code == 200
 
 
-def test_an_exchange_keeps_the_start_of_the_body_when_asked(client, openai_upstream):
-    exchange = Exchange(Lifetime(10.0), keep=10_000)
-    with during(exchange):
-        answer = client.post(openai_upstream.base + "/chat/completions", json=QUESTION)
-    assert exchange.body == answer.content
-
-
 def test_a_stream_is_stepped_within_its_exchange_and_its_reader_stays_outside():
     exchange = Exchange(Lifetime(10.0))
     steps = stepping(exchange, (current.get() for _ in range(2)))
     assert [(step, current.get()) for step in steps] == [(exchange, None), (exchange, None)]
-
-
-def test_a_trusted_server_is_spoken_to_under_tls(tmp_path):
-    server, authority = server_context(tmp_path)
-    transport = Transport(tls=ssl.create_default_context(cafile=authority))
-    with FakeOpenAI(tls=server) as upstream, httpx.Client(transport=transport.adapter()) as client:
-        for _ in range(3):
-            assert client.post(upstream.base + "/chat/completions", json=QUESTION).status_code == 200
-        assert upstream.connections == 1
-        transport.close()
-
-
-def test_a_server_nobody_vouches_for_is_not_spoken_to(tmp_path, client):
-    server, _ = server_context(tmp_path)
-    with FakeOpenAI(tls=server) as upstream:
-        with pytest.raises(ProviderUnavailable, match="trusted"):
-            client.post(upstream.base + "/chat/completions", json=QUESTION)
-        assert upstream.asked == []
-
-
-@pytest.mark.parametrize("silence", [Hang(), Drip(), Drip(where="headers")], ids=str)
-def test_under_tls_the_deadline_holds_too(tmp_path, silence):
-    server, authority = server_context(tmp_path)
-    client = httpx.Client(transport=Transport(tls=ssl.create_default_context(cafile=authority)).adapter())
-    with FakeOpenAI(silence, tls=server) as upstream, pytest.raises(ProviderTimeout):
-        asked_within(Lifetime(0.3), lambda: client.post(upstream.base + "/chat/completions", json=QUESTION))
-
-
-def test_under_tls_an_end_from_another_thread_wakes_a_blocked_read(tmp_path, in_thread):
-    server, authority = server_context(tmp_path)
-    client = httpx.Client(transport=Transport(tls=ssl.create_default_context(cafile=authority)).adapter())
-    lifetime = Lifetime(30.0)
-    with FakeOpenAI(Hang(), tls=server) as upstream:
-        url = upstream.base + "/chat/completions"
-        asking = in_thread(lambda: asked_within(lifetime, lambda: client.post(url, json=QUESTION)))
-        upstream.wait_asked()
-        lifetime.end()
-        assert isinstance(asking.outcome(), CallEnded)
-
-
-@pytest.mark.parametrize("ended", [False, True], ids=["deadline", "end"])
-def test_a_handshake_that_never_comes_ends_with_the_call(client, in_thread, ended):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        lifetime = Lifetime(30.0 if ended else 0.2)
-        url = f"https://127.0.0.1:{server.getsockname()[1]}/"
-        asking = in_thread(lambda: asked_within(lifetime, lambda: client.get(url)))
-        peer, _ = server.accept()
-        with peer:
-            peer.recv(65536)  # the client's greeting, never answered
-            if ended:
-                lifetime.end()
-            assert isinstance(asking.outcome(), CallEnded if ended else ProviderTimeout)
 
 
 @pytest.fixture
@@ -385,15 +291,6 @@ def half_an_answer(server):
     peer.recv(65536)
     peer.sendall(b"HTTP/1.0 200 OK\r\n\r\nhalf of it")
     return peer
-
-
-def address_of(server):
-    return f"http://127.0.0.1:{server.getsockname()[1]}/"
-
-
-def asked_within(lifetime, ask):
-    with during(Exchange(lifetime)):
-        return ask()
 
 
 def crowding(address):
