@@ -12,7 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = ("llama-cpp-python", "llm")
-OPENING = "# Written by `make lock` from setup.cfg; install with: pip install --no-deps --require-hashes -r requirements.txt\n"
+INSTALL = "pip install --no-deps --require-hashes -r requirements.txt"
+OPENING = f"# Written by `make lock` from setup.cfg; install with: {INSTALL}\n"
 
 
 def wanted() -> list[str]:

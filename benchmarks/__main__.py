@@ -5,7 +5,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks import load, servers
@@ -26,8 +26,11 @@ def fresh(salt: str) -> Callable[[int], Any]:
     return lambda number: {**same(0), "prompt": f"Question {salt} {number}"}
 
 
-def measured(server: servers.Server, path: str, body: Callable[[int], Any], clients: int, each: int) -> tuple[float, float]:
-    """Return requests a second and CPU microseconds a request."""
+Figures = tuple[float, float]  # requests a second, CPU microseconds a request
+
+
+def measured(server: servers.Server, path: str, body: Callable[[int], Any], clients: int, each: int) -> Figures:
+    """Load a server and return its figures; all its answers must be good."""
     before = server.cpu()
     outcome = load.calls(server.port, path, body, clients=clients, each=each)
     if outcome.errors:
@@ -36,54 +39,68 @@ def measured(server: servers.Server, path: str, body: Callable[[int], Any], clie
     return asked / outcome.wall, (server.cpu() - before) / asked * 1e6
 
 
-def pairs(ours: Callable[[int], tuple[float, float]], theirs: Callable[[int], tuple[float, float]]) -> Iterator[list[float]]:
-    """Measure both in turn, A B A B, and yield the medians: our rate, their rate, our CPU, their CPU."""
-    ours(-1), theirs(-1)  # warm up
+def compared(ours: Callable[[int], Figures], theirs: Callable[[int], Figures]) -> tuple[list[float], list[float]]:
+    """Measure both in turn, A B A B; return the medians (our rate, theirs, our CPU, theirs) and the ratios' medians."""
+    ours(-1)
+    theirs(-1)  # to warm up
     rows = [(*ours(number), *theirs(number)) for number in range(ROUNDS)]
-    yield [statistics.median(row[place] for row in rows) for place in (0, 2, 1, 3)]
-    yield [statistics.median(row[0] / row[2] for row in rows), statistics.median(row[1] / row[3] for row in rows)]
+    figures = [statistics.median(row[place] for row in rows) for place in (0, 2, 1, 3)]
+    return figures, [statistics.median(row[place] / row[place + 2] for row in rows) for place in (0, 1)]
 
 
 def cached() -> None:
     with servers.upstream() as up, servers.service(up) as ours, servers.bare(up) as bare:
-        figures, ratios = pairs(
+        figures, ratios = compared(
             lambda _: measured(ours, TEXT, same, 16, 250), lambda _: measured(bare, "/constant", same, 16, 250)
         )
-        say("cached answer, share of a bare route's requests/s", f"{ratios[0]:.0%} ({figures[0]:.0f} of {figures[1]:.0f}/s)", ">= 40 %")
-        say("cached answer, CPU a request, gunicorn included", f"{figures[2]:.0f} us (bare: {figures[3]:.0f} us)", "")
+    share = f"{ratios[0]:.0%} ({figures[0]:.0f} of {figures[1]:.0f}/s)"
+    say("cached answer, share of a bare route's requests/s", share, ">= 40 %")
+    say("cached answer, CPU a request, gunicorn included", f"{figures[2]:.0f} us (bare: {figures[3]:.0f} us)", "")
     inside = json.loads(subprocess.check_output([sys.executable, "-m", "benchmarks.inside"], cwd=servers.ROOT))
-    say("cached answer, CPU inside the application", f"{inside['ours']:.0f} us (bare route: {inside['bare']:.0f} us)", "<= 350 us")
+    figure = f"{inside['ours']:.0f} us (bare route: {inside['bare']:.0f} us)"
+    say("cached answer, CPU inside the application", figure, "<= 350 us")
 
 
 def miss() -> None:
     with servers.upstream() as up, servers.service(up) as ours, servers.bare(up) as bare:
-        figures, ratios = pairs(
-            lambda n: measured(ours, TEXT, fresh(f"a{n}"), 8, 100), lambda n: measured(bare, "/langchain", fresh(f"b{n}"), 8, 100)
+        figures, ratios = compared(
+            lambda n: measured(ours, TEXT, fresh(f"a{n}"), 8, 100),
+            lambda n: measured(bare, "/langchain", fresh(f"b{n}"), 8, 100),
         )
-        say("miss, CPU against bare Flask + the same model object", f"{ratios[1]:.2f} x ({figures[2]:.0f} of {figures[3]:.0f} us)", "<= 1.25 x")
+    figure = f"{ratios[1]:.2f} x ({figures[2]:.0f} of {figures[3]:.0f} us)"
+    say("miss, CPU against bare Flask with the same model object", figure, "<= 1.25 x")
+
+
+def slow(salt: str) -> Callable[[int], Any]:
+    return lambda number: {**fresh(salt)(number), "model": "gemini/fake-s2000"}
+
+
+def streaming(salt: str, model: str) -> Callable[[int], Any]:
+    return lambda number: {**fresh(salt)(number), "stream": True, "model": model}
 
 
 def concurrent() -> None:
     with servers.upstream() as up, servers.service(up, workers=2) as ours:
         load.calls(ours.port, TEXT, fresh("warm"), clients=32, each=4)
         for clients, target in ((500, "<= 3.0 s"), (1000, "<= 4.5 s")):
-            slow = lambda number, clients=clients: {**fresh(f"c{clients}")(number), "model": "gemini/fake-s2000"}
-            outcome = load.calls(ours.port, TEXT, slow, clients=clients, each=1)
-            figure = f"{outcome.wall:.2f} s, {outcome.errors} errors, p50 {outcome.percentile(0.5):.2f} s, {ours.memory():.0f} MB"
-            say(f"{clients} calls of 2 s at once, 2 workers", figure, target + ", 0 errors")
+            outcome = load.calls(ours.port, TEXT, slow(f"c{clients}"), clients=clients, each=1)
+            figure = f"{outcome.wall:.2f} s, {outcome.errors} errors, p50 {outcome.percentile(0.5):.2f} s"
+            figure += f", {ours.memory():.0f} MB"
+            say(f"{clients} calls of 2 s at once, 2 workers", figure, f"{target}, 0 errors")
 
 
 def streams() -> None:
     with servers.upstream() as up, servers.service(up, workers=2) as ours:
-        load.streams(ours.port, TEXT, lambda n: {**fresh("w")(n), "stream": True, "model": "gemini/fake-n3-g10"}, clients=32, within=1)
+        load.streams(ours.port, TEXT, streaming("w", "gemini/fake-n3-g10"), clients=32, within=1)
         before = ours.cpu()
-        body = lambda n: {**fresh("s")(n), "stream": True, "model": "gemini/fake-n25-g200"}
-        outcome = load.streams(ours.port, TEXT, body, clients=250, within=5)
-        figure = (
-            f"p99 {outcome.percentile(0.99, outcome.first):.3f} s, p50 {outcome.percentile(0.5, outcome.first):.3f} s, "
-            f"{outcome.errors} errors, {(ours.cpu() - before) / max(1, outcome.chunks) * 1e6:.0f} us a chunk"
-        )
-        say("250 streams at 5 chunks/s, time to the first chunk", figure, "p99 <= 0.1 s, 0 errors")
+        outcome = load.streams(ours.port, TEXT, streaming("s", "gemini/fake-n25-g200"), clients=250, within=5)
+        cost = (ours.cpu() - before) / max(1, outcome.chunks) * 1e6
+    figure = f"p99 {outcome.percentile(0.99, outcome.first):.3f} s, p50 {outcome.percentile(0.5, outcome.first):.3f} s"
+    say(
+        "250 streams at 5 chunks/s, 2 workers, time to the first chunk",
+        f"{figure}, {outcome.errors} errors, {cost:.0f} us a chunk",
+        "p99 <= 0.1 s, 0 errors",
+    )
 
 
 START = """
@@ -100,9 +117,8 @@ print(json.dumps([time.perf_counter() - begin, resource.getrusage(resource.RUSAG
 
 def start() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        rows = [
-            json.loads(subprocess.check_output([sys.executable, "-c", START, folder], cwd=servers.ROOT)) for _ in range(7)
-        ][2:]
+        command = [sys.executable, "-c", START, folder]
+        rows = [json.loads(subprocess.check_output(command, cwd=servers.ROOT)) for _ in range(7)][2:]
     seconds, megabytes = (statistics.median(row[place] for row in rows) for place in (0, 1))
     say("create_app() with all imports, no provider used", f"{seconds:.2f} s, {megabytes:.0f} MB", "<= 0.5 s, <= 70 MB")
 

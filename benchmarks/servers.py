@@ -51,14 +51,15 @@ class Server:
 
 @contextmanager
 def running(command: list[str], port: int, settings: Mapping[str, str]) -> Iterator[Server]:
-    """Run a command until the block ends; it must listen on `port` within 30 s."""
-    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **settings}, stdout=subprocess.DEVNULL)
-    try:
-        wait_for(port, process)
-        yield Server(process, port)
-    finally:
-        process.terminate()
-        process.wait(60)
+    """Run a command until the block ends; it must listen on `port` within 30 s. What it logs is written to a file."""
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **settings}, stdout=log, stderr=log)
+        try:
+            wait_for(port, process)
+            yield Server(process, port)
+        finally:
+            process.terminate()
+            process.wait(60)
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -83,7 +84,7 @@ def upstream() -> Iterator[Server]:
 def service(upstream: Server, workers: int = 1) -> Iterator[Server]:
     """Run llmapi with keys, limits, metrics and logs on."""
     port = free_port()
-    with tempfile.TemporaryDirectory() as folder, open(Path(folder, "log"), "wb") as log:
+    with tempfile.TemporaryDirectory() as folder:
         settings = {
             "LLMAPI_PORT": str(port),
             "LLMAPI_WORKERS": str(workers),
@@ -96,21 +97,16 @@ def service(upstream: Server, workers: int = 1) -> Iterator[Server]:
             "GOOGLE_API_KEY": "AIzaSyFake",
             "LLMAPI_GEMINI_BASE_URL": f"http://127.0.0.1:{upstream.port}",
         }
-        command = [*GUNICORN, "-c", "deploy/gunicorn.conf.py"]
-        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **settings}, stdout=log, stderr=log)
-        try:
-            wait_for(port, process)
-            yield Server(process, port)
-        finally:
-            process.terminate()
-            process.wait(60)
+        with running([*GUNICORN, "-c", "deploy/gunicorn.conf.py"], port, settings) as server:
+            yield server
 
 
 @contextmanager
 def bare(upstream: Server, workers: int = 1) -> Iterator[Server]:
     """Run the bare Flask application under gunicorn with the same worker settings."""
     port = free_port()
-    command = [*GUNICORN, "-k", "gthread", "--threads", "1024", "--workers", str(workers), "--preload", "--backlog"]
-    command += ["4096", "--keep-alive", "5", "--no-control-socket", "-b", f"127.0.0.1:{port}", "benchmarks.bare:app"]
+    command = [*GUNICORN, "-k", "gthread", "--preload", "--no-control-socket", "-b", f"127.0.0.1:{port}"]
+    command += ["--threads", "1024", "--worker-connections", "3072", "--workers", str(workers), "--backlog", "4096"]
+    command += ["--keep-alive", "5", "benchmarks.bare:app"]
     with running(command, port, {"BENCH_UPSTREAM": f"http://127.0.0.1:{upstream.port}"}) as server:
         yield server

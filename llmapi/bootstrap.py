@@ -5,7 +5,8 @@ and `close` at its end.
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from sqlalchemy import Engine, text
 from llmapi import __version__
 from llmapi.cache import open_cache
 from llmapi.core.clock import monotonic
-from llmapi.core.contracts import AnswerCache, Provider
-from llmapi.core.errors import LlmApiError
+from llmapi.core.calls import NOTHING, Handler
+from llmapi.core.contracts import AnswerCache, Prices, Provider
+from llmapi.core.errors import LlmApiError, ProviderUnavailable
 from llmapi.costs.prices import GenaiPrices
 from llmapi.db.counters import counters_uri
 from llmapi.db.engine import open_engine, reading
@@ -31,14 +33,14 @@ from llmapi.jobs.registry import Registry
 from llmapi.jobs.threads import Threads
 from llmapi.providers.catalog import Catalog
 from llmapi.providers.gemini import Gemini
-from llmapi.providers.local import open_local
+from llmapi.providers.local import Local, open_local
 from llmapi.providers.openai import OpenAIFormat
 from llmapi.providers.rows import MODELS, VENDORS, Vendor
 from llmapi.providers.transport import Transport
 from llmapi.settings import Settings, TaskSettings
 from llmapi.tasks.kinds import ClassifyTask, CodeTask, TextTask
 from llmapi.tasks.later import KIND, TaskJob
-from llmapi.tasks.runner import TaskDefaults, Tasks
+from llmapi.tasks.runner import Task, TaskDefaults, Tasks
 
 SMOLLM = "local/smollm2-135m-instruct"
 MINILM = "local/all-minilm-l6-v2"
@@ -58,18 +60,28 @@ class Services:
     jobs: Registry
     threads: Threads
     transport: Transport
+    prices: Prices
     counters_url: str
     begun: float = 0.0
     serving: bool = False
 
-    def start(self) -> None:
-        """Start what a fork cannot carry: job threads, the embedded model; then say `ready`."""
+    def start(self, settled: Callable[[], object] = bool) -> None:
+        """Start what a fork cannot carry: job threads, the embedded model; `settled` is called once all is warm."""
         self.begun = monotonic()
         self.threads.start()
-        local = self.providers.get("local")
-        if local is not None and self._default_is_local():
-            local.start()  # type: ignore[attr-defined]
+        threading.Thread(target=self._warm_up, args=(settled,), name="warm-up", daemon=True).start()
         self.serving = True
+
+    def _warm_up(self, settled: Callable[[], object]) -> None:
+        """Do beforehand what the first request would wait for: the model's process, the price list, heavy imports."""
+        local = self.providers.get("local")
+        if isinstance(local, Local) and self._default_is_local():
+            with suppress(ProviderUnavailable):  # /health says so
+                local.start()
+        for name in ("text", "code", "classify"):
+            for target in self.models.resolve(name):
+                self.prices.cost(target, NOTHING)
+        settled()
 
     def drain(self) -> None:
         """A stop was asked for: /readyz says no from now on, and jobs finish or go back beside the last requests."""
@@ -128,41 +140,26 @@ def overall(parts: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def build(settings: Settings, *, sleep: Nap = nap) -> Services:
-    """Return the services for these settings; raises BadSetting. Nothing runs and nothing is connected yet."""
+    """Return the services for these settings; raises BadSetting. Nothing runs yet; the database is brought up to date.
+
+    sleep: how a retry waits, replaced by tests
+    """
     folder = settings.data_dir.absolute()
     engine = open_engine(settings.database_url, folder=folder)
     upgrade(engine)
     cache = open_cache(settings.cache_url, entries=settings.cache_entries, ttl=settings.cache_ttl)
-    prices = GenaiPrices({name: price.model_dump(exclude_none=True) for name, price in settings.prices.items()})
-    metrics = Metrics(cache, workers=settings.workers, folder=folder, models=[model.name for model in MODELS])
+    known = [model.name for model in MODELS]
+    metrics = Metrics(cache, workers=settings.workers, folder=folder, models=known)
     bus = EventBus([metrics, log_calls])
     transport = Transport()
     providers = open_providers(settings, transport, folder)
     models = open_models(settings, providers)
+    prices = GenaiPrices({name: price.model_dump(exclude_none=True) for name, price in settings.prices.items()})
     gateway = build_gateway(
         providers=providers, cache=cache, bus=bus, prices=prices, attempts=settings.retry_attempts, sleep=sleep
     )
-    tasks = Tasks(
-        {
-            "text": TextTask(settings.text.system),
-            "code": CodeTask(settings.code.system),
-            "classify": ClassifyTask(models, votes=settings.votes),
-        },
-        gateway=gateway,
-        models=models,
-        prices=prices,
-        preview=Preview(cache, prices),
-        defaults={name: defaults_of(getattr(settings, name)) for name in ("text", "code", "classify")},
-    )
+    tasks = open_tasks(settings, gateway, models, prices, Preview(cache, prices))
     jobs = Registry(engine, bus)
-    threads = Threads(
-        jobs,
-        {KIND: TaskJob(tasks)},
-        workers=settings.job_workers,
-        lease=settings.job_lease,
-        timeout=settings.job_timeout,
-        keep_for=settings.jobs_kept,
-    )
     return Services(
         settings=settings,
         tasks=tasks,
@@ -172,9 +169,33 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
         metrics=metrics,
         engine=engine,
         jobs=jobs,
-        threads=threads,
+        threads=open_threads(settings, jobs, tasks),
         transport=transport,
+        prices=prices,
         counters_url=counters_uri(folder) if settings.limit_store == "shared" else "memory://",
+    )
+
+
+def open_tasks(settings: Settings, gateway: Handler, models: Catalog, prices: Prices, preview: Preview) -> Tasks:
+    """Return the three tasks on top of a gateway."""
+    tasks: dict[str, Task] = {
+        "text": TextTask(settings.text.system),
+        "code": CodeTask(settings.code.system),
+        "classify": ClassifyTask(models, votes=settings.votes, system=settings.classify.system),
+    }
+    defaults = {name: defaults_of(getattr(settings, name)) for name in tasks}
+    return Tasks(tasks, gateway=gateway, models=models, prices=prices, preview=preview, defaults=defaults)
+
+
+def open_threads(settings: Settings, jobs: Registry, tasks: Tasks) -> Threads:
+    """Return the pool that runs jobs in this process."""
+    return Threads(
+        jobs,
+        {KIND: TaskJob(tasks)},
+        workers=settings.job_workers,
+        lease=settings.job_lease,
+        timeout=settings.job_timeout,
+        keep_for=settings.jobs_kept,
     )
 
 
@@ -186,9 +207,10 @@ def open_providers(settings: Settings, transport: Transport, folder: Path) -> di
     if key := settings.google_api_key.get_secret_value():
         providers["gemini"] = Gemini(key, settings.gemini_base_url or None, transport=transport)
     for vendor in vendors_of(settings):
-        key = settings.openai_api_key.get_secret_value() if vendor.name == "openai" else settings.secret(vendor.key_name)
+        own = vendor.name == "openai"
+        key = settings.openai_api_key.get_secret_value() if own else settings.secret(vendor.key_name)
         if key or (not vendor.key_name and is_wanted(vendor.name, settings)):
-            address = settings.openai_base_url if vendor.name == "openai" else ""
+            address = settings.openai_base_url if own else ""
             providers[vendor.name] = OpenAIFormat(
                 vendor.name, key, address or vendor.base_url, transport=transport, names=vendor.names
             )

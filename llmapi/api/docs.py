@@ -61,7 +61,7 @@ def assets(name: str) -> Response:
 
 
 @bp.get("/openapi.json")
-def document() -> Response:
+def document() -> AnyResponse:
     """Serve the OpenAPI document; it is the same until the next start."""
     body, etag = current_app.extensions["llmapi-openapi"]
     response = Response(body, mimetype="application/json")

@@ -37,15 +37,16 @@ TASK_HEADERS = [
 ]
 
 
-class Api(flask_smorest.Api):  # type: ignore[misc]
+class Api(flask_smorest.Api):
     """flask-smorest's Api with errors documented as the problem+json they are."""
 
     ERROR_SCHEMA = Problem
+    DEFAULT_RESPONSE_CONTENT_TYPE: str = "application/json"
 
     def _register_responses(self) -> None:
-        usual, self.DEFAULT_RESPONSE_CONTENT_TYPE = self.DEFAULT_RESPONSE_CONTENT_TYPE, "application/problem+json"
+        self.DEFAULT_RESPONSE_CONTENT_TYPE = "application/problem+json"  # read by super() for the errors alone
         super()._register_responses()
-        self.DEFAULT_RESPONSE_CONTENT_TYPE = usual
+        self.DEFAULT_RESPONSE_CONTENT_TYPE = "application/json"
 
 
 def new_api(app: Any) -> Api:

@@ -49,7 +49,7 @@ def flattened(messages: Any, path: str = "") -> Iterator[tuple[str, str]]:
         yield path[:200], str(messages)
 
 
-class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
+class Blueprint(flask_smorest.Blueprint):
     """flask-smorest's blueprint with the strict parser."""
 
     ARGUMENTS_PARSER = StrictParser()

@@ -8,6 +8,8 @@ from llmapi.core.calls import NOTHING, Call, Chunk, Completion, Facts, Handler, 
 from llmapi.core.contracts import Prices
 from llmapi.core.events import KEPT
 from llmapi.core.money import FREE
+AT_ONCE = 16  # calls of one request
+
 
 class Tab:
     """Asks through the gateway and adds up the usage, the cost and the facts of every reply."""
@@ -25,9 +27,12 @@ class Tab:
         """Return the answers of calls asked at the same time, in their order; raises what the first failed one did."""
         if len(calls) == 1:
             return [self.ask(calls[0])]
-        with ThreadPoolExecutor(len(calls), thread_name_prefix="ask") as pool:
+        pool = ThreadPoolExecutor(min(len(calls), AT_ONCE), thread_name_prefix="ask")
+        try:
             futures = [pool.submit(copy_context().run, self.ask, call) for call in calls]
             return [future.result() for future in futures]
+        finally:  # after a failure the rest is not worth asking for
+            pool.shutdown(cancel_futures=True)
 
     def stream(self, call: Call) -> Iterator[Chunk]:
         """Yield the chunks of one call as they come; closing the iterator closes the provider's stream."""

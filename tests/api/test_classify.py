@@ -22,6 +22,15 @@ def test_a_model_without_logprobs_is_asked_several_times_and_the_votes_are_count
     assert len(told["attempts"]) == 3
 
 
+def test_the_task_s_own_system_prompt_stands_before_its_rules(make, gemini):
+    client = make(classify=TaskSettings(system="You are a critic.", max_tokens=16))
+    gemini.default = "positive"
+    ask(client)
+    told = gemini.bodies[0]["systemInstruction"]["parts"][0]["text"]
+    assert told.startswith("You are a critic.")
+    assert "negative" in told
+
+
 def test_below_the_bound_no_label_is_chosen(client, gemini):
     gemini.script = ["positive", "negative", "positive"]
     output = ask(client, abstain_below=0.9).json["output"]
@@ -35,8 +44,9 @@ def openai_client(make, openai_upstream):
 
 
 def test_logprobs_are_the_evidence_where_the_provider_gives_them(openai_client, openai_upstream):
+    openai_upstream.default = "B"
     output = ask(openai_client).json["output"]
-    assert output["evidence"] == "logprobs"
+    assert (output["label"], output["evidence"], len(openai_upstream.asked)) == ("negative", "logprobs", 1)
     assert openai_upstream.bodies[0]["logprobs"] is True
     assert sum(output["probabilities"].values()) == pytest.approx(1.0)
 
@@ -80,7 +90,7 @@ def test_an_answer_that_names_no_label_is_refused(client, gemini):
 def test_a_wrong_field_is_named(client, fields, named):
     answer = ask(client, **fields)
     assert answer.status_code == 422
-    assert [error["field"].split(".")[0] for error in answer.json["errors"]] == [named]
+    assert {error["field"].split(".")[0] for error in answer.json["errors"]} == {named}
 
 
 def test_a_dry_run_counts_every_vote(client, gemini):

@@ -72,13 +72,19 @@ def test_the_document_is_not_sent_twice(client):
 
 
 def test_every_task_has_examples_and_every_example_is_answered(client, gemini):
-    gemini.behaviour = lambda asked: '{"city": "Lima", "country": "Peru"}' if "responseJsonSchema" in str(asked.body) else "billing"
+    gemini.behaviour = lambda asked: said_to(str(asked.body))
     document = client.get("/openapi.json").json
     for path, told in document["paths"].items():
         for method, operation in told.items():
             for name, example in examples(operation):
                 answer = client.open(path, method=method.upper(), json=example)
                 assert answer.status_code in (200, 202), (path, name, answer.data)
+
+
+def said_to(asked):
+    """Return an answer that fits an example's question."""
+    fitting = {"responseJsonSchema": '{"city": "Lima", "country": "Peru"}', "billing": "billing", "battery": "battery"}
+    return next((said for word, said in fitting.items() if word in asked), "positive")
 
 
 def examples(operation):

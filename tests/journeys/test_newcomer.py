@@ -3,6 +3,7 @@
 import json
 
 from tests.api.reading import events_of
+from tests.api.test_jobs import ADDRESSES
 from tests.journeys.service import ROOT, Service
 
 
@@ -23,8 +24,7 @@ def test_the_three_tasks_answer_from_the_embedded_model(service):
 
 
 def test_every_example_of_the_docs_is_answered(service):
-    addresses = {"text": "/v1/text/generate", "code": "/v1/code/generate", "classify": "/v1/classify", "jobs": "/v1/jobs"}
-    for task, address in addresses.items():
+    for task, address in {**ADDRESSES, "jobs": "/v1/jobs"}.items():
         for name, row in json.loads((ROOT / f"openapi/examples/{task}.json").read_text()).items():
             answer = service.ask("POST", address, row["value"])
             assert answer.status in (200, 202), (task, name, answer.data)

@@ -37,7 +37,8 @@ class Front:
     def __init__(self, folder, behind):
         self.port = free_port()
         ours = (ROOT / "deploy/nginx.conf").read_text()
-        ours = ours.replace("listen 80;", f"listen 127.0.0.1:{self.port};").replace("127.0.0.1:8000", f"127.0.0.1:{behind}")
+        ours = ours.replace("listen 80;", f"listen 127.0.0.1:{self.port};")
+        ours = ours.replace("127.0.0.1:8000", f"127.0.0.1:{behind}")
         (folder / "llmapi.conf").write_text(ours)
         (folder / "nginx.conf").write_text(MAIN.format(folder=folder))
         self.process = subprocess.Popen([NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf")])

@@ -11,7 +11,7 @@ FLAGS = (
     "--disable-component-update --disable-sync"
 )
 pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and "CI" not in os.environ, reason="no Chromium on this machine: Swagger UI was not tried in a browser"
+    CHROMIUM is None and "CI" not in os.environ, reason="no Chromium here: Swagger UI was not tried in a browser"
 )
 
 

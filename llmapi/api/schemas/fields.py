@@ -9,7 +9,7 @@ from marshmallow import Schema, ValidationError, fields, validate
 class Number(fields.Float):
     """A finite JSON number; not a string, not a boolean."""
 
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> float | None:
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise ValidationError("Not a valid number.")
         return float(value)
@@ -18,7 +18,7 @@ class Number(fields.Float):
 class Whole(fields.Integer):
     """A JSON integer; not 1.0, not a string, not a boolean."""
 
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int | None:
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
             raise ValidationError("Not a valid integer.")
         return value
@@ -58,7 +58,7 @@ def choice(meaning: str, of: tuple[str, ...], **more: Any) -> fields.String:
     return fields.String(validate=validate.OneOf(of), metadata=_told(meaning, more), **more)
 
 
-def many(inner: fields.Field, meaning: str, fewest: int, most: int, **more: Any) -> fields.List:
+def many(inner: fields.Field[Any], meaning: str, fewest: int, most: int, **more: Any) -> fields.List[Any]:
     """Return a list field with a bounded number of items."""
     return fields.List(inner, validate=validate.Length(fewest, most), metadata=_told(meaning, more), **more)
 

@@ -58,7 +58,7 @@ def task_request(task: str, body: dict[str, Any]) -> dict[str, Any]:
         wanted: dict[str, Any] = REQUESTS[task].load(body)
     except ValidationError as error:
         fields: dict[str, list[str]] = {}
-        for name, said in flattened(error.normalized_messages(), "request"):
+        for name, said in flattened(error.messages, "request"):
             fields.setdefault(name, []).append(said)
         raise ValidationFailed("the request inside is not valid", fields=fields) from None
     if wanted.pop("stream", False) or wanted.pop("dry_run", False):
