@@ -266,12 +266,13 @@ def test_embeddings_keep_the_deadline_too(ask, openai_upstream):
 def test_two_hundred_threads_share_one_model_without_waiting_for_each_other(
     vendor, question, openai_upstream, in_thread
 ):
-    openai_upstream.behaviour = lambda asked: Answer("Fine.", delay=0.4)
+    crowd = threading.Barrier(200)  # opens when all of them are being asked at the same time
+    openai_upstream.behaviour = lambda asked: f"Fine {crowd.wait(20) * 0}"
     calls = [in_thread(lambda: vendor.ask(question("openai", seconds=30.0)).completion()) for _ in range(200)]
     for each in calls:
         each.join(30)
-    assert {each.outcome().text for each in calls} == {"Fine."}
-    assert openai_upstream.most_in_flight > 100
+    assert {each.outcome().text for each in calls} == {"Fine 0"}
+    assert openai_upstream.most_in_flight == 200
 
 
 def sse(events):
