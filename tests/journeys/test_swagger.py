@@ -50,8 +50,8 @@ def page(browser, service):
 def test_try_it_out_answers_the_first_example(page, operation, expected):
     page.click(f"{operation} .opblock-summary")
     page.click(f"{operation} .execute")
-    page.wait_for_selector(f"{operation} .live-responses-table .response-col_status", timeout=120_000)
-    assert page.inner_text(f"{operation} .live-responses-table .response-col_status").strip().startswith("200")
+    page.wait_for_selector(f"{operation} .live-responses-table .response .response-col_status", timeout=120_000)
+    assert page.inner_text(f"{operation} .live-responses-table .response .response-col_status").strip().startswith("200")
     assert expected in page.inner_text(f"{operation} .live-responses-table")
 
 
