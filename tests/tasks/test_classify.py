@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmapi.core.calls import Completion, Target, TokenLogprobs, Usage
@@ -104,6 +104,7 @@ def test_without_readable_probabilities_there_is_no_number(answer):
     assert caught.value.usage == Usage(20, 2)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["A", " a", "B", "b", "The", "C", "yes"]), st.floats(0, 1), min_size=1))
 def test_probabilities_are_a_distribution_or_unreadable(chances):
     top = tuple((word, math.log(chance) if chance else -math.inf) for word, chance in chances.items())

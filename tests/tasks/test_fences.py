@@ -1,7 +1,7 @@
 """Fences: the same reading whatever the chunks, and no harm to code that holds fences of its own."""
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llmapi.core.calls import Completion
@@ -22,6 +22,7 @@ def streamed(text, language, cuts=()):
     return "".join(pieces) + filter_.close()
 
 
+@settings(deadline=None)
 @given(ANSWERS, st.sampled_from(["", "python", "js"]), st.lists(st.integers(0, 80), max_size=12))
 @example("```python\nx = 1\n``", "python", [1, 2, 3, 17, 18])
 @example("~~~" + "a" * 99 + " \n", "", [3, 50, 102])
@@ -29,11 +30,13 @@ def test_any_chunks_give_the_same_stream(text, language, cuts):
     assert streamed(text, language, cuts) == streamed(text, language)
 
 
+@settings(deadline=None)
 @given(ANSWERS)
 def test_one_letter_at_a_time_gives_the_same_stream(text):
     assert streamed(text, "python", range(len(text))) == streamed(text, "python")
 
 
+@settings(deadline=None)
 @given(CODE_LINES)
 def test_code_without_backticks_comes_out_of_a_fence_as_it_went_in(lines):
     code = "\n".join(lines)
@@ -43,6 +46,7 @@ def test_code_without_backticks_comes_out_of_a_fence_as_it_went_in(lines):
     assert read_code(Completion(f"```\n{code}\n```"), "nothing-known", False)[0] == trimmed(code)
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("`~ab \n"), max_size=60))
 def test_a_fence_of_ours_is_longer_than_any_in_the_text(text):
     blocks = [each for each in segments_of(fenced(text, "text")) if isinstance(each, Block)]

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmapi.core.errors import UnreadableAnswer
@@ -27,21 +27,25 @@ def needs_age(value):
     return None if isinstance(value, dict) and "age" in value else "no age"
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_json_alone_is_read_as_it_was_written(value):
     assert read_json(f"\n {json.dumps(value)}\n", fine) == value
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text("ab"), VALUES, min_size=1, max_size=3), TALK, TALK)
 def test_an_object_is_found_between_sentences(value, before, after):
     assert read_json(f"{before}{json.dumps(value)}{after}", fine) == value
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text("ab"), VALUES, min_size=1, max_size=3), TALK, TALK)
 def test_an_object_is_found_in_a_fence(value, before, after):
     assert read_json(f"{before}\n```json\n{json.dumps(value, indent=1)}\n```\n{after}", fine) == value
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_text_does_anything_but_give_a_value_or_be_unreadable(text):
     try:

@@ -1,7 +1,7 @@
 """Labels: read back however a model dresses them, never guessed."""
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from llmapi.core.calls import Completion
@@ -24,6 +24,7 @@ def read(text, *names):
     return read_label(Completion(text), labels_of(names))
 
 
+@settings(deadline=None)
 @given(NAMES, st.data())
 def test_every_label_is_read_as_it_is_spelled(names, data):
     try:
@@ -34,12 +35,14 @@ def test_every_label_is_read_as_it_is_spelled(names, data):
     assert read_label(Completion(name), labels) == name
 
 
+@settings(deadline=None)
 @given(WORDS, st.sampled_from(DRESSES), st.sampled_from([str, str.upper, str.title]), st.data())
 def test_a_label_is_read_in_any_case_and_dress(names, dress, case, data):
     name = data.draw(st.sampled_from(names))
     assert read(dress.format(case(name)), *names) == name
 
 
+@settings(deadline=None)
 @given(WORDS, st.sampled_from(["{0}", "{0}.", "({0})", "{0}. {1}", "{0}) {1}", "{0}: {1}", "Label: {0}"]), st.data())
 def test_a_label_is_read_by_its_code(names, dress, data):
     labels = labels_of(names)
@@ -47,6 +50,7 @@ def test_a_label_is_read_by_its_code(names, dress, data):
     assert read_label(Completion(dress.format(label.code, label.name)), labels) == label.name
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60), WORDS)
 def test_any_text_gives_a_label_of_the_list_or_is_unreadable(text, names):
     try:

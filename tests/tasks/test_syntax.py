@@ -163,7 +163,7 @@ FRAGMENTS = ["<<EOF\n", "EOF", "`", '"', "'", "(", "{", "[", "<", "<?php", 'R"x(
 FRAGMENTS += ["\t", "if ", "def ", "end", "x", "é", "\ud800", "/*", "*/", "//", "$(", "=>", "::", ";", "\r\n", "\0"]
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.sampled_from(CHECKED), st.lists(st.sampled_from(FRAGMENTS), max_size=40).map("".join))
 def test_no_code_raises_and_every_error_has_a_place(language, code):
     found = check_syntax(code, language)
