@@ -6,5 +6,5 @@ from llmapi.events.logs import configure_logs
 from llmapi.settings import load_settings
 
 settings = load_settings()
-configure_logs(level=settings.log_level, secrets=settings.secrets())
+configure_logs(level=settings.log_level, secrets=settings.secrets(), delay=0.05)
 app = create_app(build(settings))

@@ -88,7 +88,7 @@ def service(upstream: Server, workers: int = 1) -> Iterator[Server]:
         settings = {
             "LLMAPI_PORT": str(port),
             "LLMAPI_WORKERS": str(workers),
-            "LLMAPI_THREADS": "1024",
+            "LLMAPI_THREADS": os.environ.get("LLMAPI_THREADS", "1024"),
             "LLMAPI_DATA_DIR": f"{folder}/data",
             "LLMAPI_AUTH": "required",
             "LLMAPI_API_KEYS": "bench-key",

@@ -1,6 +1,8 @@
 """create_app(services): the only place where Flask is assembled."""
 
 import logging
+from collections.abc import Callable
+from typing import Any
 
 import orjson
 from flask import Flask
@@ -8,10 +10,11 @@ from flask.json.provider import DefaultJSONProvider
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from llmapi.api import auth, docs, errors, limits, observing, request_id
+from llmapi.api import auth, docs, errors, limits, observing
 from llmapi.api.health import bp as operations
 from llmapi.api.health import probes
 from llmapi.api.openapi import SETTINGS, new_api
+from llmapi.api.request_id import RequestId
 from llmapi.api.v1.classify import bp as classify
 from llmapi.api.v1.code import bp as code
 from llmapi.api.v1.jobs import bp as jobs
@@ -33,9 +36,16 @@ class Json(DefaultJSONProvider):
         return orjson.loads(s)
 
 
+class QuickFlask(Flask):
+    """Flask without its look, sixteen times a request, at whether a function is a coroutine: none of ours is."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
+
+
 def create_app(services: Services) -> Flask:
     """Return the application on top of ready-made services. Nothing is started or connected here."""
-    app = Flask("llmapi", static_folder=None, template_folder="api/templates")
+    app = QuickFlask("llmapi", static_folder=None, template_folder="api/templates")
     app.json = Json(app)
     settings = services.settings
     app.config.update(SETTINGS, MAX_CONTENT_LENGTH=settings.max_body, PROPAGATE_EXCEPTIONS=False)
@@ -44,7 +54,6 @@ def create_app(services: Services) -> Flask:
     app.url_map.strict_slashes = False
 
     observing.install(app)
-    request_id.install(app)
     auth.install(
         app,
         required=settings.auth == "required",
@@ -60,6 +69,7 @@ def create_app(services: Services) -> Flask:
     errors.install(app)
     if settings.cors_origins:
         CORS(app, origins=list(settings.cors_origins), expose_headers=EXPOSED, max_age=600)
+    app.wsgi_app = RequestId(app.wsgi_app)  # type: ignore[method-assign]
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]

@@ -20,6 +20,7 @@ from llmapi.core.calls import NOTHING, Handler
 from llmapi.core.contracts import AnswerCache, Prices, Provider
 from llmapi.core.errors import LlmApiError, ProviderUnavailable
 from llmapi.costs.prices import GenaiPrices
+from llmapi.db import process_counters
 from llmapi.db.counters import counters_uri
 from llmapi.db.engine import open_engine, reading
 from llmapi.db.schema import upgrade
@@ -172,8 +173,14 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
         threads=open_threads(settings, jobs, tasks),
         transport=transport,
         prices=prices,
-        counters_url=counters_uri(folder) if settings.limit_store == "shared" else "memory://",
+        counters_url=counters_of(settings, folder),
     )
+
+
+def counters_of(settings: Settings, folder: Path) -> str:
+    """Return where rate limits are counted, as flask-limiter's storage URI."""
+    alone = settings.limit_store == "memory" or (settings.limit_store == "auto" and settings.workers == 1)
+    return process_counters.URI if alone else counters_uri(folder)
 
 
 def open_tasks(settings: Settings, gateway: Handler, models: Catalog, prices: Prices, preview: Preview) -> Tasks:

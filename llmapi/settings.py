@@ -126,7 +126,9 @@ class Settings(BaseSettings):
         5, "samples a classification asks of a model without logprobs; 0: compare embeddings", ge=0, le=25
     )
     limits: Limits = Limits()
-    limit_store: Literal["shared", "memory"] = knob("shared", "count in a file all workers share, or in each worker")
+    limit_store: Literal["auto", "shared", "memory"] = knob(
+        "auto", "count in a file all workers share, or in memory; auto: in memory while there is one worker"
+    )
     prices: dict[str, Price] = knob({}, "own prices by `provider/model`; they win over the bundled ones")
 
     aliases: dict[str, str] = knob({}, "names for models; `default text code classify embed` can be set here too")

@@ -20,7 +20,8 @@ MAX_AGE = re.compile(r"max-age=(\d{1,9})$")
 
 def answer(task: str, wanted: Wanted) -> Response:
     """Return the answer of a task, or the promise of one (202), or a stream of it."""
-    wanted = with_cache_control(wanted, request.headers.get("Cache-Control", ""))
+    if directives := request.headers.get("Cache-Control"):
+        wanted = with_cache_control(wanted, directives)
     stream = wanted.pop("stream", False)
     if wanted.pop("dry_run", False):
         return shown(services().tasks.preview(task, wanted, caller()))
@@ -33,11 +34,12 @@ def answer(task: str, wanted: Wanted) -> Response:
 
 def shown(told: dict[str, Any]) -> Response:
     """Return a task's answer with what the cache did in RFC 9211's words."""
-    response = Response(orjson.dumps(told), mimetype="application/json")
-    response.headers["Cache-Status"] = cache_status(told["cache"])
     timing = told["timing"]
-    response.headers["Server-Timing"] = f"total;dur={timing['total_ms']}, provider;dur={timing['provider_ms']}"
-    return response
+    headers = {
+        "Cache-Status": cache_status(told["cache"]),
+        "Server-Timing": f"total;dur={timing['total_ms']}, provider;dur={timing['provider_ms']}",
+    }
+    return Response(orjson.dumps(told), headers=headers, content_type="application/json")
 
 
 def cache_status(cache: dict[str, Any]) -> str:
@@ -83,6 +85,8 @@ def streamed(task: str, wanted: Wanted) -> Response:
 def preferences() -> set[str]:
     """Return the names in the Prefer header (RFC 7240)."""
     told = ",".join(request.headers.getlist("Prefer"))
+    if not told:
+        return set()
     return {part.partition(";")[0].partition("=")[0].strip().lower() for part in told.split(",")}
 
 

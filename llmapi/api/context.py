@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from flask import current_app, g
+from flask import current_app, g, request
 
+from llmapi.api.request_id import KEY
 from llmapi.bootstrap import Services
 from llmapi.tasks.runner import Caller
 
@@ -24,7 +25,7 @@ def services() -> Services:
 
 def request_id() -> str:
     """Return the id of the request being served."""
-    return str(g.get("request_id", ""))
+    return str(request.environ.get(KEY, ""))
 
 
 def identity() -> Identity:

@@ -5,7 +5,6 @@ from typing import Any
 import orjson
 import structlog
 from flask import Flask, Response, request
-from flask_limiter import RateLimitExceeded
 from werkzeug.exceptions import HTTPException
 
 from llmapi.api.context import request_id
@@ -48,9 +47,7 @@ def show(error: LlmApiError) -> Response:
 
 
 def show_http(error: HTTPException) -> Response:
-    """Return the answer for what Flask, werkzeug and flask-limiter raise; their headers (Allow …) survive."""
-    if isinstance(error, RateLimitExceeded):
-        return show(errors.RateLimited(f"the limit of this route is {error.limit.limit}", retry_after=1.0))
+    """Return the answer for what Flask and werkzeug raise; their headers (Allow …) survive."""
     kind = BY_STATUS.get(error.code or 500)
     if kind is None:
         odd = errors.MalformedJson("the request cannot be read")

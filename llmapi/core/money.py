@@ -11,6 +11,8 @@ Pricing = Literal["priced", "free", "unpriced"]
 
 def dollars(nanos: int) -> str:
     """Return nano-dollars as a decimal string in USD without exponent or trailing zeros, e.g. "0.000125"."""
+    if not nanos:
+        return "0"
     text = f"{Decimal(nanos).scaleb(-9):.9f}"
     return text.rstrip("0").rstrip(".")
 

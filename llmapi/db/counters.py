@@ -46,7 +46,7 @@ HIT = """
     ON CONFLICT(key) DO UPDATE SET
         count = CASE WHEN hits.ends > :now AND hits.ends <= :ends THEN hits.count + :amount ELSE :amount END,
         ends = CASE WHEN hits.ends > :now AND hits.ends <= :ends THEN hits.ends ELSE :ends END
-    RETURNING count"""
+    RETURNING count, ends"""
 SLIDE = """
     INSERT INTO hits(key, count, ends)
     SELECT :key, :amount, :ends WHERE :amount <= :limit - CAST(
@@ -96,9 +96,14 @@ class Counters(Storage, SlidingWindowCounterSupport):
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         """Count a hit in a window that began with its first one; returns the count, with this hit."""
+        return self.hit(key, expiry, amount)[0]
+
+    def hit(self, key: str, expiry: int, amount: int = 1) -> tuple[int, float]:
+        """Do as `incr`, and say also when the window ends (seconds since 1970): what headers tell, in one statement."""
         now = self._clock()
         values = {"key": key, "amount": amount, "now": now, "ends": now + expiry}
-        return int(self._count(HIT, values)[0][0])
+        count, ends = self._count(HIT, values)[0]
+        return int(count), float(ends)
 
     def get(self, key: str) -> int:
         rows = self._run(READ, (key, self._clock()))

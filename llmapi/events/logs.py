@@ -1,5 +1,6 @@
 """Logs: one JSON object a line, whoever wrote it, without secrets, prompts or completions."""
 
+import functools
 import json
 import logging
 import sys
@@ -12,6 +13,7 @@ from structlog.stdlib import ProcessorFormatter
 
 from llmapi.core.events import CallFinished, JobChanged
 from llmapi.core.money import dollars
+from llmapi.events.lines import LineWriter, NamedWriter
 from llmapi.events.redaction import OF_REQUEST, spellings, without_secret_fields, without_secrets
 
 log = structlog.get_logger("llmapi.calls")
@@ -23,11 +25,14 @@ NOISY: Final = ("httpx", "httpx2", "httpcore", "urllib3", "google_genai", "opena
 WELL: Final = frozenset({"ok", "abandoned", "cancelled", "cache_miss"})
 
 
-def configure_logs(*, level: str = "info", out: TextIO | None = None, secrets: Iterable[str] = ()) -> None:
+def configure_logs(
+    *, level: str = "info", out: TextIO | None = None, secrets: Iterable[str] = (), delay: float = 0.0
+) -> None:
     """Send every log of this process, structlog's and the standard library's, through one sink.
 
     out: a text stream over bytes, standard error when None
     secrets: values that must never be written; those of a request are added by `redaction.hide`
+    delay: seconds a line of level info may wait for others (lines.py)
     """
     stream = out or sys.stderr
     least = logging.getLevelNamesMapping()[level.upper()]
@@ -38,10 +43,11 @@ def configure_logs(*, level: str = "info", out: TextIO | None = None, secrets: I
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    writer = LineWriter(stream.buffer, delay)
     structlog.configure(
         processors=[*shared, structlog.processors.format_exc_info, render],
         wrapper_class=structlog.make_filtering_bound_logger(least),
-        logger_factory=structlog.BytesLoggerFactory(stream.buffer),
+        logger_factory=functools.cache(functools.partial(NamedWriter, writer)),
         cache_logger_on_first_use=False,  # 3 us a line, so that loggers of modules follow a new configuration
     )
     handler = logging.StreamHandler(stream)

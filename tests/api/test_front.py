@@ -1,10 +1,14 @@
 """What stands around every route: ids, keys, limits, errors, CORS."""
 
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 from pydantic import SecretStr
 
+from llmapi.core.errors import BadSetting
+from llmapi.db.counters import FILE
 from llmapi.settings import Limits
 
 ASKED = {"prompt": "Hi"}
@@ -158,3 +162,24 @@ def test_answers_are_not_stored_by_strangers(client):
     answer = post(client, json.dumps(ASKED))
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_locked_counter_file_neither_hangs_nor_lets_everything_through(make, tmp_path):
+    client = make(limits=Limits(models="3/hour"), limit_store="shared")
+    client.get("/v1/models")
+    with closing(sqlite3.connect(tmp_path / "data0" / FILE, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        answers = [client.get("/v1/models") for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]  # counted in memory meanwhile
+    assert [answer.headers["X-RateLimit-Remaining"] for answer in answers] == ["2", "1", "0", "0"]
+
+
+@pytest.mark.parametrize("store", ["memory", "shared"])
+def test_the_limit_is_exact_wherever_it_is_counted(make, store):
+    client = make(limits=Limits(models="5/hour"), limit_store=store)
+    assert [client.get("/v1/models").status_code for _ in range(7)] == [200] * 5 + [429] * 2
+
+
+def test_a_limit_that_cannot_be_read_stops_the_start(make):
+    with pytest.raises(BadSetting, match="limits.text"):
+        make(limits=Limits(text="often"))
