@@ -13,7 +13,8 @@ CONSTANT = {
     "output": {"text": "The sea is wide and deep. " * 8, "finish_reason": "stop", "parsed": None},
     "usage": {"input_tokens": 8, "output_tokens": 4, "total_tokens": 12},
 }
-gemini = Gemini("AIzaSyFake", os.environ["BENCH_UPSTREAM"], transport=Transport())
+chat = Gemini("AIzaSyFake", os.environ["BENCH_UPSTREAM"], transport=Transport())._client()
+chat = chat.model_copy(update={"model": "fake"})
 
 
 @app.post("/constant")
@@ -24,6 +25,5 @@ def constant() -> Response:
 @app.post("/langchain")
 def langchain() -> Response:
     asked = request.get_json()
-    chat = gemini._client().model_copy(update={"model": "fake"})
     message = chat.invoke([("human", asked["prompt"])], temperature=0.7, max_output_tokens=64)
     return jsonify({"text": message.text, "usage": message.usage_metadata})

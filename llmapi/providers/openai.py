@@ -6,8 +6,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmapi.core.calls import Call, Chunk, Reply
-from llmapi.providers.answers import KEPT, begun, clean, langchain_messages, model_of, read_stream, read_whole
-from llmapi.providers.answers import unit_vectors, whole_number
+from llmapi.providers.answers import (
+    KEPT,
+    begun,
+    clean,
+    model_of,
+    read_stream,
+    read_whole,
+    said_streamed,
+    said_whole,
+    unit_vectors,
+    whole_number,
+)
 from llmapi.providers.exchange import Exchange, during
 from llmapi.providers.failures import our_errors
 from llmapi.providers.outcomes import Outcomes
@@ -58,14 +68,14 @@ class OpenAIFormat:
 
     def _plain(self, call: Call) -> Iterator[Chunk]:
         def ask() -> Any:
-            return self._chat(call).invoke(langchain_messages(call), **self._knobs(call))
+            return said_whole(self._chat(call), call, self._knobs(call))
 
         yield read_whole(ask, call, Exchange(call.lifetime, keep=KEPT))
 
     def _streamed(self, call: Call) -> Iterator[Chunk]:
         exchange = Exchange(call.lifetime)
         with our_errors(exchange):
-            parts = self._chat(call).stream(langchain_messages(call), **self._knobs(call))
+            parts = said_streamed(self._chat(call), call, self._knobs(call))
         yield from read_stream(parts, call, exchange, cumulative=True)
 
     def _embedded(self, call: Call) -> Iterator[Chunk]:
