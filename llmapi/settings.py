@@ -230,9 +230,10 @@ def known_names() -> set[str]:
     """Return every LLMAPI_ variable that means something."""
     names = {CONFIG, *(f"{name}_FILE" for names in secret_names().values() for name in names)}
     for field, info in Settings.model_fields.items():
-        names.update(environment_names(field))
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
             names.update(f"{PREFIX}{field}_{inner}".upper() for inner in info.annotation.model_fields)
+        else:
+            names.update(environment_names(field))
     return names
 
 
