@@ -10,9 +10,8 @@ from llmapi.core.calls import Call, Completion, Message, Role
 from llmapi.core.errors import ContextTooLong, UnreadableAnswer, ValidationFailed
 from llmapi.tasks.asking import Ask, Tally, follow_up
 from llmapi.tasks.json_answers import read_json
-from llmapi.tasks.json_schemas import check_schema, complaint
 
-__all__ = ["answer_text", "check_schema", "read_text", "text_call"]
+__all__ = ["answer_text", "read_text", "text_call"]
 
 FOLLOW_THE_SCHEMA = (
     "Answer with one JSON value that follows this JSON schema, and with nothing else: no explanation, no code fence.\n"
@@ -49,6 +48,8 @@ def read_text(answer: Completion, schema: Mapping[str, Any] | None) -> dict[str,
     """Return `text`, `finish_reason` and `parsed` (None without a schema); raises UnreadableAnswer."""
     parsed = None
     if schema is not None:
+        from llmapi.tasks.json_schemas import complaint
+
         try:
             parsed = read_json(answer.text, lambda value: complaint(value, schema))
         except UnreadableAnswer as error:
@@ -91,6 +92,8 @@ def _turns(prompt: str | None, messages: Sequence[Mapping[str, str]] | None) -> 
 def _schema(response_format: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     if response_format is None:
         return None
+    from llmapi.tasks.json_schemas import check_schema  # with all it needs 40 ms, for those who ask for JSON
+
     schema: Mapping[str, Any] = response_format["schema"]
     check_schema(schema)
     return schema

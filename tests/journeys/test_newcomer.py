@@ -4,7 +4,7 @@ import json
 
 from tests.api.reading import events_of
 from tests.api.test_jobs import ADDRESSES
-from tests.journeys.service import ROOT, Service
+from tests.journeys.service import ROOT, Service, until
 
 
 def test_the_three_tasks_answer_from_the_embedded_model(service):
@@ -46,8 +46,12 @@ def test_everything_written_is_private_to_its_owner(service):
 
 def test_the_log_is_json_lines_with_the_request_id(service):
     service.ask("GET", "/v1/models", X_Request_ID="find-me")
-    lines = [json.loads(line) for line in service.log.read_text().splitlines()]
-    assert any(line.get("request_id") == "find-me" and line.get("status") == 200 for line in lines)
+
+    def found():
+        lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+        return [line for line in lines if line.get("request_id") == "find-me"]
+
+    assert [line["status"] for line in until(found)] == [200]
 
 
 def test_the_next_start_is_ready_at_once_and_jobs_are_still_there(tmp_path):

@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import threading
-import time
 
 import pytest
 import urllib3
@@ -12,22 +11,13 @@ import urllib3
 from tests.api.reading import events_of
 from tests.fakes.behaviours import Answer
 from tests.journeys.conftest import on
-from tests.journeys.service import Service
+from tests.journeys.service import Service, until
 
 TEXT = "/v1/text/generate"
 
 
 def fresh(number):
     return {"prompt": f"Question {number}", "max_tokens": 9}
-
-
-def until(check, seconds=30.0):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := check():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it did not happen in time")
 
 
 @pytest.fixture
