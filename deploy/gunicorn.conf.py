@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 
+import structlog
+
 from llmapi.core.errors import BadSetting
 from llmapi.settings import load_settings
 
@@ -39,6 +41,8 @@ worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
 def when_ready(server):
     """Keep what the fork shares out of the garbage collector's way: its marks would copy every page."""
     keep_out_of_sight()
+    address = f"http://{bind}"
+    structlog.get_logger("llmapi").info("listening", address=address, docs=f"{address}/docs", workers=workers)
 
 
 def keep_out_of_sight():

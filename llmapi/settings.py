@@ -141,7 +141,7 @@ class Settings(BaseSettings):
     openai_api_key: SecretStr = vendors_own(SecretStr(""), "key of OpenAI's API", "OPENAI_API_KEY")
     local: bool = knob(True, "offer the embedded model")
     local_slots: int = knob(4, "answers the embedded model writes at once", ge=1, le=64)
-    local_threads: int = knob(0, "threads of the embedded model; 0: one per core", ge=0, le=256)
+    local_threads: int = knob(0, "threads of the embedded model; 0: one less than the cores", ge=0, le=256)
 
     cache_url: str = knob("memory://", "where answers are kept")
     cache_entries: int = knob(128, "most answers kept by a worker", ge=1, le=1_000_000)

@@ -11,6 +11,7 @@ from llmapi.core.calls import Call
 
 FRAME = 4  # tokens around a message, usual
 FRAME_BOUND = 16  # tokens around a message, at most
+PREAMBLE_BOUND = 64  # tokens a model puts before a conversation by itself; SmolLM2 adds a system prompt of 23
 CHARACTERS_A_TOKEN = 4  # of English prose; code and other scripts have fewer
 
 
@@ -22,10 +23,10 @@ def estimated_input(call: Call) -> int:
 
 
 def bounded_input(call: Call) -> int:
-    """Return a number of tokens the input does not exceed: its UTF-8 bytes and a frame for each message."""
+    """Return a number of tokens the input does not exceed: its UTF-8 bytes, a frame for each message and a preamble."""
     messages = sum(len(said.text.encode()) + FRAME_BOUND for said in call.messages)
     texts = sum(len(text.encode()) + FRAME_BOUND for text in call.inputs)
-    return messages + texts + len(_schema(call))
+    return PREAMBLE_BOUND + messages + texts + len(_schema(call))
 
 
 def bounded_output(call: Call) -> int:
