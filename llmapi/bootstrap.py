@@ -16,9 +16,9 @@ from sqlalchemy import Engine, text
 from llmapi import __version__
 from llmapi.cache import open_cache
 from llmapi.core.clock import monotonic
-from llmapi.core.calls import NOTHING, Handler
+from llmapi.core.calls import NOTHING, Handler, Target
 from llmapi.core.contracts import AnswerCache, Prices, Provider
-from llmapi.core.errors import LlmApiError, ProviderUnavailable
+from llmapi.core.errors import LlmApiError, ProviderUnavailable, ValidationFailed
 from llmapi.costs.prices import GenaiPrices
 from llmapi.db import process_counters
 from llmapi.db.counters import counters_uri
@@ -34,7 +34,7 @@ from llmapi.jobs.registry import Registry
 from llmapi.jobs.threads import Threads
 from llmapi.providers.catalog import Catalog
 from llmapi.providers.gemini import Gemini
-from llmapi.providers.local import Local, open_local
+from llmapi.providers.local import open_local
 from llmapi.providers.openai import OpenAIFormat
 from llmapi.providers.rows import MODELS, VENDORS, Vendor
 from llmapi.providers.transport import Transport
@@ -74,14 +74,13 @@ class Services:
         self.serving = True
 
     def _warm_up(self, settled: Callable[[], object]) -> None:
-        """Do beforehand what the first request would wait for: the model's process, the price list, heavy imports."""
-        local = self.providers.get("local")
-        if isinstance(local, Local) and self._default_is_local():
+        """Do beforehand what the first request would wait for: heavy imports, the model's process, the price list."""
+        targets = self._targets("text", "code", "classify")
+        for provider in {target.provider for target in targets}:
             with suppress(ProviderUnavailable):  # /health says so
-                local.start()
-        for name in ("text", "code", "classify"):
-            for target in self.models.resolve(name):
-                self.prices.cost(target, NOTHING)
+                self.providers[provider].start()
+        for target in targets:
+            self.prices.cost(target, NOTHING)
         settled()
 
     def drain(self) -> None:
@@ -125,8 +124,14 @@ class Services:
             return {"status": "down", "last_error": error.code}
         return {"status": "ok"}
 
+    def _targets(self, *names: str) -> set[Target]:
+        """Return the models these aliases stand for; none where no key is set."""
+        with suppress(ValidationFailed):
+            return {target for name in names for target in self.models.resolve(name)}
+        return set()
+
     def _default_is_local(self) -> bool:
-        return any(target.provider == "local" for name in ("text", "code") for target in self.models.resolve(name))
+        return any(target.provider == "local" for target in self._targets("text", "code"))
 
     def _local_is_starting(self) -> bool:
         local = self.providers.get("local")

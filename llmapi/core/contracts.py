@@ -12,6 +12,10 @@ class Provider(Protocol):
 
     name: str
 
+    def start(self) -> None:
+        """Do beforehand what the first call would wait for; raises ProviderUnavailable. Need not be called."""
+        ...
+
     def ask(self, call: Call) -> Reply:
         """Ask `call.target` once and return with the first chunk in hand; raises ProviderError.
 

@@ -1,23 +1,13 @@
 """Gemini through LangChain: one long-lived client for an endpoint, shared by every thread and model."""
 
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from llmapi.core.calls import Call, Chunk, Reply
-from llmapi.providers.answers import (
-    KEPT,
-    begun,
-    model_of,
-    read_stream,
-    read_whole,
-    said_streamed,
-    said_whole,
-    unit_vectors,
-)
+from llmapi.core.calls import Call, Chunk
+from llmapi.providers.answers import model_of, unit_vectors
+from llmapi.providers.endpoint import Endpoint
 from llmapi.providers.exchange import Exchange, during
 from llmapi.providers.failures import our_errors
-from llmapi.providers.outcomes import Outcomes
 from llmapi.providers.transport import Transport
 
 ENDPOINT = "https://generativelanguage.googleapis.com"
@@ -25,46 +15,13 @@ FIXED_SAMPLING = frozenset({"gemini-3.5-flash-lite", "gemini-3.6-flash", "gemini
 BATCH = 100  # texts of one embedding request, Gemini's limit
 
 
-class Gemini:
-    """Google's Gemini API."""
+class Gemini(Endpoint):
+    """Google's Gemini API. `temperature` and the like are of the call: what the client carries is sent unasked."""
 
     def __init__(
         self, api_key: str, base_url: str | None = None, *, transport: Transport, name: str = "gemini"
     ) -> None:
-        self.name = name
-        self._api_key = api_key
-        self._base_url = base_url or ENDPOINT
-        self._transport = transport
-        self._outcomes = Outcomes()
-        self._making = threading.Lock()
-        self._made: Any = None
-
-    def ask(self, call: Call) -> Reply:
-        """Ask once; returns with the first chunk in hand."""
-        work = self._embedded if call.inputs else self._streamed if call.stream else self._plain
-        reply = begun(self.name, call, self._outcomes.watch(work(call)))
-        self._outcomes.good()
-        return reply
-
-    def health(self) -> Mapping[str, Any]:
-        """Return how the last calls went."""
-        return self._outcomes.health()
-
-    def close(self) -> None:
-        """Forget the client; the transport belongs to who made it."""
-        self._made = None
-
-    def _plain(self, call: Call) -> Iterator[Chunk]:
-        def ask() -> Any:
-            return said_whole(self._chat(call), call, knobs(call))
-
-        yield read_whole(ask, call, Exchange(call.lifetime, keep=KEPT))
-
-    def _streamed(self, call: Call) -> Iterator[Chunk]:
-        exchange = Exchange(call.lifetime)
-        with our_errors(exchange):
-            parts = said_streamed(self._chat(call), call, knobs(call))
-        yield from read_stream(parts, call, exchange)
+        super().__init__(name, api_key, base_url or ENDPOINT, transport)
 
     def _embedded(self, call: Call) -> Iterator[Chunk]:
         exchange, rows = Exchange(call.lifetime), []
@@ -80,17 +37,8 @@ class Gemini:
     def _chat(self, call: Call) -> Any:
         return self._client().model_copy(update={"model": model_of(call)})
 
-    def _client(self) -> Any:
-        """Return the one LangChain model that all others are copies of; made by the first call (0.6 s, with imports).
-
-        `temperature` and the like are of the call: what the model itself carries would be sent unasked.
-        """
-        if (made := self._made) is not None:
-            return made
-        with self._making:
-            if self._made is None:
-                self._made = self._make()
-            return self._made
+    def _knobs(self, call: Call) -> dict[str, Any]:
+        return knobs(call)
 
     def _make(self) -> Any:
         from langchain_google_genai import ChatGoogleGenerativeAI

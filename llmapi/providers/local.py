@@ -17,6 +17,7 @@ from llmapi.providers.llama_keeper import Endpoint
 from llmapi.providers.openai import OpenAIFormat
 from llmapi.providers.transport import Answer, Transport
 
+NOWHERE = "http://127.0.0.1"  # of an adapter made only for what making it loads
 Chat = Callable[[str, str], Provider]  # base address and key -> who talks to the server there
 
 
@@ -36,8 +37,9 @@ class Local:
         self._current: tuple[Endpoint, Provider] | None = None
 
     def start(self) -> None:
-        """Start the model's server without waiting for it, so that the first call need not."""
+        """Start the model's server without waiting for it, and load what talks to it, so that no call need wait."""
         self._server.start()
+        self._chat(NOWHERE, "").start()
 
     def ask(self, call: Call) -> Reply:
         """Ask one of the models; a server that is starting is waited for as long as the call lives."""

@@ -1,37 +1,27 @@
 """Every vendor that speaks OpenAI's chat completions, through LangChain: a row of data each (rows.py), no file."""
 
 import re
-import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llmapi.core.calls import Call, Chunk, Reply
-from llmapi.providers.answers import (
-    KEPT,
-    begun,
-    clean,
-    model_of,
-    read_stream,
-    read_whole,
-    said_streamed,
-    said_whole,
-    unit_vectors,
-    whole_number,
-)
+from llmapi.core.calls import Call, Chunk
+from llmapi.providers.answers import clean, model_of, unit_vectors, whole_number
+from llmapi.providers.endpoint import Endpoint
 from llmapi.providers.exchange import Exchange, during
 from llmapi.providers.failures import our_errors
-from llmapi.providers.outcomes import Outcomes
 from llmapi.providers.transport import Transport
 
 MOST_LOGPROBS = 20  # alternatives a token can be asked for
 FIXED_SAMPLING = re.compile(r"(o\d|gpt-5(?!-chat|\.[1-4])|gpt-[6-9])")  # OpenAI's models that reject a temperature
 
 
-class OpenAIFormat:
+class OpenAIFormat(Endpoint):
     """One endpoint in OpenAI's format.
 
     names: what this vendor calls a field differently, e.g. {"max_tokens": "max_completion_tokens"}
     """
+
+    cumulative = True
 
     def __init__(
         self,
@@ -42,41 +32,8 @@ class OpenAIFormat:
         transport: Transport,
         names: Mapping[str, str] | None = None,
     ) -> None:
-        self.name = name
-        self._api_key = api_key
-        self._base_url = base_url
-        self._transport = transport
+        super().__init__(name, api_key, base_url, transport)
         self._names = dict(names or {})
-        self._outcomes = Outcomes()
-        self._making = threading.Lock()
-        self._made: Any = None
-
-    def ask(self, call: Call) -> Reply:
-        """Ask once; returns with the first chunk in hand."""
-        work = self._embedded if call.inputs else self._streamed if call.stream else self._plain
-        reply = begun(self.name, call, self._outcomes.watch(work(call)))
-        self._outcomes.good()
-        return reply
-
-    def health(self) -> Mapping[str, Any]:
-        """Return how the last calls went."""
-        return self._outcomes.health()
-
-    def close(self) -> None:
-        """Forget the client; the transport belongs to who made it."""
-        self._made = None
-
-    def _plain(self, call: Call) -> Iterator[Chunk]:
-        def ask() -> Any:
-            return said_whole(self._chat(call), call, self._knobs(call))
-
-        yield read_whole(ask, call, Exchange(call.lifetime, keep=KEPT))
-
-    def _streamed(self, call: Call) -> Iterator[Chunk]:
-        exchange = Exchange(call.lifetime)
-        with our_errors(exchange):
-            parts = said_streamed(self._chat(call), call, self._knobs(call))
-        yield from read_stream(parts, call, exchange, cumulative=True)
 
     def _embedded(self, call: Call) -> Iterator[Chunk]:
         """Ask the client below LangChain, whose own class counts tokens with a download and drops the usage."""
@@ -91,15 +48,6 @@ class OpenAIFormat:
 
     def _chat(self, call: Call) -> Any:
         return self._client().model_copy(update={"model_name": model_of(call)})
-
-    def _client(self) -> Any:
-        """Return the one LangChain model that all others are copies of; made by the first call."""
-        if (made := self._made) is not None:
-            return made
-        with self._making:
-            if self._made is None:
-                self._made = self._make()
-            return self._made
 
     def _make(self) -> Any:
         import httpx2

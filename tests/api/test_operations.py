@@ -4,6 +4,7 @@ import json
 import re
 
 from openapi_spec_validator import validate
+from pydantic import SecretStr
 
 from tests.house.test_house import ROOT
 
@@ -120,3 +121,11 @@ def test_no_file_outside_the_docs_folder_is_served(client):
 
 def test_the_committed_document_is_the_one_served(client):
     assert client.get("/openapi.json").data == (ROOT / "openapi/openapi.json").read_bytes()
+
+
+def test_without_any_model_the_service_starts_and_says_which_key_is_missing(make):
+    client = make(google_api_key=SecretStr(""))
+    assert client.get("/readyz").status_code == 200
+    answer = client.post("/v1/text/generate", json={"prompt": "x"})
+    assert answer.status_code == 422
+    assert "GOOGLE_API_KEY" in answer.json["errors"][0]["message"]
