@@ -16,9 +16,10 @@ from sqlalchemy import Engine, text
 from llmapi import __version__
 from llmapi.cache import open_cache
 from llmapi.core.clock import monotonic
-from llmapi.core.calls import NOTHING, Handler, Target
+from llmapi.core.calls import NOTHING, Target
 from llmapi.core.contracts import AnswerCache, Prices, Provider
 from llmapi.core.errors import LlmApiError, ProviderUnavailable, ValidationFailed
+from llmapi.core.reply import Handler
 from llmapi.costs.prices import GenaiPrices
 from llmapi.db import process_counters
 from llmapi.db.counters import counters_uri
@@ -36,6 +37,7 @@ from llmapi.providers.catalog import Catalog
 from llmapi.providers.gemini import Gemini
 from llmapi.providers.local import open_local
 from llmapi.providers.openai import OpenAIFormat
+from llmapi.providers.routes import of_aliases
 from llmapi.providers.rows import MODELS, VENDORS, Vendor
 from llmapi.providers.transport import Transport
 from llmapi.settings import Settings, TaskSettings
@@ -127,7 +129,7 @@ class Services:
     def _targets(self, *names: str) -> set[Target]:
         """Return the models these aliases stand for; none where no key is set."""
         with suppress(ValidationFailed):
-            return {target for name in names for target in self.models.resolve(name)}
+            return {target for name in names for target in self.models.resolve(name).targets}
         return set()
 
     def _default_is_local(self) -> bool:
@@ -256,7 +258,7 @@ def open_models(settings: Settings, providers: Mapping[str, Provider]) -> Catalo
     if "local" in providers:
         usual |= {"embed": MINILM} | ({"classify": MINILM} if chat == SMOLLM else {})
     own = [vendor for vendor in vendors_of(settings) if vendor.name in settings.vendors]
-    return Catalog({**usual, **settings.aliases}, providers, vendors=own)
+    return Catalog(of_aliases({**usual, **settings.aliases}), providers, vendors=own)
 
 
 def defaults_of(task: TaskSettings) -> TaskDefaults:

@@ -6,10 +6,10 @@ import orjson
 
 from llmapi.core.calls import Call
 
-VERSION = 1  # raise it when the meaning of a field, or of an answer kept under it, changes
+VERSION = 2  # raise it when the meaning of a field, or of an answer kept under it, changes
 
-# Fields that do not change the answer. `model` and `target` are other names for what `targets` says.
-NOT_IN_KEY = frozenset({"id", "lifetime", "stream", "cache", "good", "model", "target"})
+# Fields that do not change the answer. `model`, `target` and `policy` only say who of `targets` is asked.
+NOT_IN_KEY = frozenset("id lifetime stream cache good model target policy provider_key again".split())
 
 
 def cache_key(call: Call) -> str:
@@ -33,5 +33,7 @@ def cache_key(call: Call) -> str:
         call.schema,
         call.logprobs,
         call.sample,
+        call.tools,
+        call.tool_choice,
     ]
     return call.tenant + ":" + hashlib.sha256(orjson.dumps(question, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -1,26 +1,45 @@
-"""One call on its way through the house, and the reply that comes back.
+"""One call on its way through the house, and the pieces its answer is made of."""
 
-A reply is always a stream; a plain answer is a stream of one chunk, so every stage serves both.
-"""
-
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from llmapi.core.lifetime import Lifetime
+from llmapi.core.routing import ORDERED, Policy
 
-Role = Literal["system", "user", "assistant"]
-Finish = Literal["stop", "length", "other"]
+Role = Literal["system", "user", "assistant", "tool"]
+Finish = Literal["stop", "length", "tool_calls", "other"]
 CacheMode = Literal["use", "refresh", "bypass", "only"]
 CacheStatus = Literal["miss", "hit", "semantic", "coalesced", "bypass"]
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function the model wants called; in a stream a piece of it: pieces of one `index` belong together."""
+
+    index: int = 0
+    id: str = ""
+    name: str = ""
+    arguments: str = ""  # JSON text, as the model wrote it
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation. An assistant's may want tools called; a tool's answers one of these calls."""
 
     role: Role
     text: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function a model may want called; `parameters` is the JSON schema of its arguments."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +85,7 @@ class Chunk:
     finish: Finish | None = None
     logprobs: tuple[TokenLogprobs, ...] = ()
     vectors: tuple[tuple[float, ...], ...] = ()  # of an embedding call
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,24 +97,36 @@ class Completion:
     finish: Finish = "other"
     logprobs: tuple[TokenLogprobs, ...] = ()
     vectors: tuple[tuple[float, ...], ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
 
     def chunk(self) -> Chunk:
         """Return the whole answer as one chunk."""
-        return Chunk(self.text, self.usage, self.finish, self.logprobs, self.vectors)
+        return Chunk(self.text, self.usage, self.finish, self.logprobs, self.vectors, self.tool_calls)
 
 
 def whole(chunks: list[Chunk]) -> Completion:
     """Return the sum of an answer's chunks."""
     if len(chunks) == 1:
         only = chunks[0]
-        return Completion(only.text, only.usage, only.finish or "other", only.logprobs, only.vectors)
+        return Completion(only.text, only.usage, only.finish or "other", only.logprobs, only.vectors, only.tool_calls)
     return Completion(
         "".join(chunk.text for chunk in chunks),
         sum((chunk.usage for chunk in chunks), NOTHING),
         next((chunk.finish for chunk in reversed(chunks) if chunk.finish), "other"),
         tuple(token for chunk in chunks for token in chunk.logprobs),
         tuple(vector for chunk in chunks for vector in chunk.vectors),
+        joined(piece for chunk in chunks for piece in chunk.tool_calls),
     )
+
+
+def joined(pieces: Iterable[ToolCall]) -> tuple[ToolCall, ...]:
+    """Return whole tool calls from their pieces, by index."""
+    found: dict[int, ToolCall] = {}
+    for piece in pieces:
+        old = found.get(piece.index, ToolCall(piece.index))
+        name, arguments = old.name + piece.name, old.arguments + piece.arguments
+        found[piece.index] = ToolCall(piece.index, old.id or piece.id, name, arguments)
+    return tuple(found[index] for index in sorted(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +140,14 @@ class Target:
 
     def can(self, ability: str) -> bool:
         return ability in self.abilities
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a model's name stands for: the candidates in the order they are written, and the rules among them."""
+
+    targets: tuple[Target, ...]
+    policy: Policy = ORDERED
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +202,11 @@ class Call:
     cache: CacheWish = CacheWish()
     good: Callable[[Completion], bool] = anything
     target: Target | None = None
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str = ""  # auto, none, required, or a tool's name; "": the provider's default
+    policy: Policy = ORDERED
+    provider_key: str = field(default="", repr=False)  # the caller's own key for the provider; for this call only
+    again: bool = False  # a client's library repeats a call whose answer it lost: join it rather than pay twice
 
     def at(self, target: Target) -> "Call":
         """Return this call addressed to one candidate."""
@@ -179,91 +224,3 @@ class Facts:
     ttl: float | None = None  # seconds a kept answer stays good
     attempts: tuple[Attempt, ...] = ()
     provider_time: float = 0.0  # seconds spent waiting for providers
-
-
-class Reply:
-    """An answer as a stream of chunks, once, with two endings that stages may ask to be told of.
-
-    *completed*: the whole answer came. *ended*: always and exactly once, with the error if there was one, also when
-    the reader leaves early (`close`); the completion it gets is then what had come so far. A reply belongs to one
-    thread at a time: who wants to stop a read in another thread ends the call's lifetime.
-    """
-
-    def __init__(self, chunks: Iterator[Chunk], facts: Facts) -> None:
-        self.facts = facts
-        self.completed = False
-        self._chunks = chunks
-        self._seen: list[Chunk] = []
-        self._on_complete: list[Callable[[Completion], None]] = []
-        self._on_end: list[Callable[[Completion, BaseException | None], None]] = []
-        self._over = False
-
-    @classmethod
-    def of(cls, completion: Completion, facts: Facts) -> "Reply":
-        """Return a reply whose answer is already whole."""
-        return cls(iter([completion.chunk()]), facts)
-
-    def told(self, **facts: Any) -> "Reply":
-        """Add to what is known about this reply; returns the same reply."""
-        self.facts = replace(self.facts, **facts)
-        return self
-
-    def when_complete(self, tell: Callable[[Completion], None]) -> "Reply":
-        """Call `tell` with the whole answer, only if it came whole; returns the same reply."""
-        self._on_complete.append(tell)
-        return self
-
-    def when_ended(self, tell: Callable[[Completion, BaseException | None], None]) -> "Reply":
-        """Call `tell` once at the end, however it comes; returns the same reply."""
-        self._on_end.append(tell)
-        return self
-
-    def __iter__(self) -> Iterator[Chunk]:
-        if self._over:
-            return
-        try:
-            for chunk in self._chunks:
-                self._seen.append(chunk)
-                yield chunk
-            self._complete()
-        except GeneratorExit:
-            self._end(None)
-            raise
-        except BaseException as error:
-            self._end(error)
-            raise
-        self._end(None)
-
-    def completion(self) -> Completion:
-        """Read to the end and return the whole answer."""
-        for _ in self:
-            pass
-        return whole(self._seen)
-
-    def close(self) -> None:
-        """Leave early: the source is closed, the ending is told."""
-        self._end(None)
-
-    def _complete(self) -> None:
-        if self._over:
-            return  # closed while it was read: half an answer must not be told as a whole one
-        self.completed = True
-        answer = whole(self._seen)
-        for tell in self._on_complete:
-            tell(answer)
-
-    def _end(self, error: BaseException | None) -> None:
-        if self._over:
-            return
-        self._over = True
-        close = getattr(self._chunks, "close", None)
-        try:
-            if close is not None and error is None:
-                close()
-        finally:
-            listeners, self._on_end, self._on_complete = self._on_end, [], []  # they refer back here: let both go
-            for tell in listeners:
-                tell(whole(self._seen), error)
-
-
-Handler = Callable[[Call], Reply]

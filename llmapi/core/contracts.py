@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from llmapi.core.calls import Call, Completion, Reply, Target, Usage
+from llmapi.core.calls import Call, Choice, Completion, Target, Usage
 from llmapi.core.money import Cost
+from llmapi.core.reply import Reply
 
 
 class Provider(Protocol):
@@ -35,8 +36,15 @@ class Provider(Protocol):
 class Models(Protocol):
     """Which model a name stands for."""
 
-    def resolve(self, name: str) -> tuple[Target, ...]:
-        """Return the candidates of a model name or alias, best first; raises ValidationFailed naming `model`."""
+    def resolve(self, name: str, *, own_key: bool = False) -> Choice:
+        """Return what a model name or alias stands for; raises ValidationFailed naming `model`.
+
+        own_key: the caller brings a key, which only the first candidate's vendor may see
+        """
+        ...
+
+    def default(self, tenant: str, task: str) -> str:
+        """Return the alias a tenant's task uses when neither caller nor settings name a model; "" if none is set."""
         ...
 
     def listing(self) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Every error a caller can meet: a type with a stable code and an HTTP status, shown in one place (api/errors.py).
 
-`retryable` says whether asking again may help; `usage` keeps what a failed call had already been billed for;
-`attempts` is filled by the gateway. Messages are safe to show: no keys, paths, hosts or foreign text beyond a quote.
+`retryable` says whether asking again may help, `in_doubt` that the first asking may still be worked on and paid for;
+`usage` keeps what a failed call had already been billed for; `attempts` is filled by the gateway. Messages are safe to show: no keys, paths, hosts or foreign text beyond a quote.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +21,7 @@ class LlmApiError(Exception):
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
     retryable: ClassVar[bool] = False
+    in_doubt: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -183,10 +184,15 @@ class ProviderUnavailable(ProviderError):
     code, status, title, retryable = "provider_unavailable", 503, "The provider is not available", True
 
 
+class CircuitOpen(ProviderUnavailable):
+    """The provider failed too often just now and is not asked; `retry_after` is when it may be."""
+
+
 class ProviderTimeout(ProviderError):
     """The provider did not answer within the time the call had."""
 
     code, status, title, retryable = "provider_timeout", 504, "The provider took too long", True
+    in_doubt = True
 
 
 class CallEnded(LlmApiError):

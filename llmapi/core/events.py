@@ -43,6 +43,16 @@ class CallFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakerChanged:
+    """The breaker of one model at one provider went to another state: closed, open or half_open."""
+
+    provider: str
+    model: str
+    state: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class JobChanged:
     """A job entered a status."""
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 
-from llmapi.core.calls import Call, Chunk, Facts, Handler, Reply
+from llmapi.core.calls import Call, Chunk, Facts
 from llmapi.core.clock import Monotonic
 from llmapi.core.contracts import Provider
 from llmapi.core.errors import LlmApiError, ProviderInvalid
+from llmapi.core.reply import Handler, Reply
 
 
 def ask_providers(providers: Mapping[str, Provider], clock: Monotonic) -> Handler:

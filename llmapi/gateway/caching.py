@@ -3,9 +3,10 @@
 from functools import partial
 
 from llmapi.cache.keys import cache_key
-from llmapi.core.calls import CacheWish, Call, Completion, Facts, Handler, Reply
+from llmapi.core.calls import CacheWish, Call, Completion, Facts
 from llmapi.core.contracts import AnswerCache, KeptAnswer
 from llmapi.core.errors import CacheMiss
+from llmapi.core.reply import Handler, Reply
 
 
 class Caching:

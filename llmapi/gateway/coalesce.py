@@ -5,9 +5,10 @@ from dataclasses import replace
 from functools import partial
 
 from llmapi.cache.keys import cache_key
-from llmapi.core.calls import Call, Handler, Reply
+from llmapi.core.calls import Call
 from llmapi.core.clock import Monotonic, monotonic
 from llmapi.core.errors import LlmApiError
+from llmapi.core.reply import Handler, Reply
 from llmapi.gateway.shared import Reader, SharedStream
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from llmapi.core.calls import Call, Handler, Reply
+from llmapi.core.calls import Call
+from llmapi.core.reply import Handler, Reply
 
 Stage = Callable[[Call, Handler], Reply]
 

@@ -4,9 +4,9 @@ import random
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from llmapi.core.calls import Handler
 from llmapi.core.clock import Monotonic, monotonic, utc_now
 from llmapi.core.contracts import AnswerCache, Bus, Prices, Provider
+from llmapi.core.reply import Handler
 from llmapi.gateway.ask import ask_providers
 from llmapi.gateway.caching import Caching
 from llmapi.gateway.coalesce import Coalesce

@@ -12,9 +12,10 @@ from functools import partial
 
 from tenacity import RetryCallState, Retrying, retry_if_exception
 
-from llmapi.core.calls import NOTHING, Attempt, Call, Completion, Handler, Reply
+from llmapi.core.calls import NOTHING, Attempt, Call, Completion
 from llmapi.core.errors import CallEnded, LlmApiError, ProviderError
 from llmapi.core.lifetime import Lifetime
+from llmapi.core.reply import Handler, Reply
 from llmapi.gateway.trail import Trail
 
 Nap = Callable[[float, Lifetime], None]  # sleeps that many seconds, less when the lifetime is ended

@@ -1,7 +1,8 @@
 """The candidates of a model name are asked in turn, until one answers."""
 
-from llmapi.core.calls import Call, Handler, Reply
+from llmapi.core.calls import Call
 from llmapi.core.errors import ProviderError, ProviderInvalid, ProviderRefused
+from llmapi.core.reply import Handler, Reply
 from llmapi.gateway.trail import Trail
 
 

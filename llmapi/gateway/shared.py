@@ -12,10 +12,11 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from llmapi.core.calls import NOTHING, Chunk, Facts, Reply
+from llmapi.core.calls import NOTHING, Chunk, Facts
 from llmapi.core.clock import Monotonic
 from llmapi.core.errors import CallEnded, LlmApiError, ProviderTimeout
 from llmapi.core.lifetime import Lifetime
+from llmapi.core.reply import Reply
 
 
 class SharedStream:

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from llmapi.core.calls import NOTHING, Attempt, Call, Completion, Facts, Handler, Reply, Target, Usage
+from llmapi.core.calls import NOTHING, Attempt, Call, Completion, Facts, Target, Usage
 from llmapi.core.clock import Monotonic, monotonic, utc_now
 from llmapi.core.contracts import Bus, Prices
 from llmapi.core.errors import LlmApiError
 from llmapi.core.events import KEPT, CallFinished
 from llmapi.core.money import FREE, UNPRICED, Cost
+from llmapi.core.reply import Handler, Reply
 
 log = logging.getLogger(__name__)
 

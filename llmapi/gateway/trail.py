@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from llmapi.core.calls import NOTHING, Attempt, Completion, Reply, Usage
+from llmapi.core.calls import NOTHING, Attempt, Completion, Usage
 from llmapi.core.errors import LlmApiError
+from llmapi.core.reply import Reply
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-from llmapi.core.calls import NOTHING, Call, Chunk, Facts, Finish, Reply, TokenLogprobs, Usage
+from llmapi.core.calls import NOTHING, Call, Chunk, Facts, Finish, TokenLogprobs, Usage
 from llmapi.core.errors import LlmApiError, ProviderBroken, ProviderInvalid, ProviderRefused
+from llmapi.core.reply import Reply
 from llmapi.providers.exchange import Exchange, during, stepping
 from llmapi.providers.failures import our_errors
 

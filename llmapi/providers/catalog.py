@@ -4,8 +4,10 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from llmapi.core.calls import Target
+from llmapi.core.calls import Choice, Target
 from llmapi.core.errors import BadSetting, ValidationFailed
+from llmapi.core.routing import ORDERED
+from llmapi.providers.routes import Route
 from llmapi.providers.rows import EMBEDDINGS, LESS, MODELS, PREFIXES, VENDORS, Model, Vendor
 
 ALWAYS = ("default", "text", "code", "classify", "embed")  # aliases every service has
@@ -16,50 +18,84 @@ LONGEST = 128  # characters of a name
 class Catalog:
     """Knows every model there is to ask.
 
-    aliases: names for models; one may stand for several, best first, comma separated, and for other aliases
+    routes: names for models; each stands for one or several, which may be routes themselves
     providers: names of the vendors that can be asked, because their key is set
-    vendors: further vendors; one with a known name replaces it
+    vendors, models: further ones; one with a known name replaces it
+    defaults: by tenant and task (or "default") the route that is used when the caller names none
     """
 
     def __init__(
         self,
-        aliases: Mapping[str, str],
+        routes: Mapping[str, Route],
         providers: Collection[str],
         *,
         vendors: Iterable[Vendor] = (),
-        models: Sequence[Model] = MODELS,
+        models: Sequence[Model] = (),
+        defaults: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self._providers = frozenset(providers)
         self._vendors = {vendor.name: vendor for vendor in (*VENDORS, *vendors)}
-        self._models = {model.id: model for model in models}
-        self._bare = {model.name: model.id for model in reversed(models)}  # the first row of a name wins
-        self._aliases = {alias: tuple(split(value)) for alias, value in aliases.items()}
-        for alias in (*ALWAYS, *self._aliases):
-            self._check(alias)
+        rows = (*MODELS, *models)
+        self._models = {model.id: model for model in rows}
+        self._bare = {model.name: model.id for model in reversed(rows)}  # the first row of a name wins
+        self._routes = dict(routes)
+        self._defaults = defaults or {}
+        for name in (*ALWAYS, *self._routes):
+            self._check(name)
+        for each in (name for row in self._defaults.values() for name in row.values()):
+            if each not in self._routes and self._id(each) is None:
+                raise BadSetting(f"a tenant's default is {each}, which is no known model or route")
 
-    def resolve(self, name: str) -> tuple[Target, ...]:
-        """Return the candidates of a model name or alias, best first; raises ValidationFailed naming `model`."""
+    def resolve(self, name: str, *, own_key: bool = False) -> Choice:
+        """Return what a model name or alias stands for; raises ValidationFailed naming `model`."""
         if len(name) > LONGEST or not NAME.match(name):
             raise unfit("This is no model's name.")
-        ids = list(dict.fromkeys(self._id(each) for each in self._flat(name)))
-        usable = [each for each in ids if each and provider_of(each) in self._providers]
-        if usable:
-            return tuple(map(self._target, usable))
-        if ids[0] is None:
+        found = self._candidates(name)
+        first = next(iter(found))
+        if first is None:
             raise unfit(f"No model is called {name}; /v1/models lists those that are known.")
-        raise unfit(self._missing(ids[0]))
+        usable = self._for_own_key(first, found) if own_key else self._usable(found)
+        if not usable:
+            raise unfit(self._missing(first))
+        targets = tuple(map(self._target, usable))
+        route = self._routes.get(name)
+        return Choice(targets, route.named(name, usable.values()) if route else ORDERED)
+
+    def default(self, tenant: str, task: str) -> str:
+        """Return the alias a tenant's task uses when nobody names a model; "" if none is set."""
+        row = self._defaults.get(tenant, {})
+        return row.get(task) or row.get("default", "")
 
     def listing(self) -> list[dict[str, Any]]:
         """Return one JSON row per alias and per known model."""
-        aliases = [self._alias_row(alias) for alias in sorted(self._aliases)]
+        aliases = [self._alias_row(alias) for alias in sorted(self._routes)]
         return aliases + [self._model_row(model) for model in self._models.values()]
 
-    def _flat(self, name: str) -> Iterable[str]:
-        """Yield the model names behind a name, aliases of aliases followed."""
-        for each in self._aliases.get(name, ()):
-            yield from self._flat(each)
-        if name not in self._aliases:
-            yield name
+    def _candidates(self, name: str) -> dict[str | None, float]:
+        """Return the weights of the models behind a name, by id in their order; None stands for unknown names."""
+        found: dict[str | None, float] = {}
+        for each, weight in self._flat(name, 1.0):
+            found.setdefault(self._id(each), weight)
+        return found
+
+    def _usable(self, found: Mapping[str | None, float]) -> dict[str, float]:
+        return {id: weight for id, weight in found.items() if id and provider_of(id) in self._providers}
+
+    def _for_own_key(self, first: str, found: Mapping[str | None, float]) -> dict[str, float]:
+        """Return the candidates that may see a caller's own key: those of the first one's vendor."""
+        vendor = self._vendors[provider_of(first)]
+        if not vendor.key_name:
+            raise unfit(f"{first} takes no key; name a model of the vendor that X-Provider-Key is for.")
+        return {id: weight for id, weight in found.items() if id and provider_of(id) == vendor.name}
+
+    def _flat(self, name: str, weight: float) -> Iterable[tuple[str, float]]:
+        """Yield the model names behind a name with their weights, routes of routes followed."""
+        route = self._routes.get(name)
+        if route is None:
+            yield name, weight
+            return
+        for each, share in route.candidates:
+            yield from self._flat(each, weight * share)
 
     def _id(self, name: str) -> str | None:
         """Return "provider/model" for a model's name, or None."""
@@ -93,7 +129,8 @@ class Catalog:
         return f"{id} cannot be used here: {provider} is not configured."
 
     def _alias_row(self, alias: str) -> dict[str, Any]:
-        ids = [id for name in self._flat(alias) if (id := self._id(name)) is not None]
+        found = self._candidates(alias)
+        ids = [id for id in found if id is not None]
         best = next((id for id in ids if provider_of(id) in self._providers), ids[0])
         target = self._target(best)
         return {
@@ -103,6 +140,7 @@ class Catalog:
             "abilities": sorted(target.abilities),
             "context": target.context,
             "description": "Stands for " + ", then ".join(ids),
+            "candidates": [{"model": id, "weight": found[id]} for id in ids],
             "available": target.provider in self._providers,
         }
 
@@ -122,10 +160,10 @@ class Catalog:
         """Raise BadSetting for an alias that is missing, stands for itself, or for something nobody knows."""
         if alias in above:
             raise BadSetting(f"the alias {alias} stands for itself: {' > '.join((*above, alias))}")
-        if not self._aliases.get(alias):
+        if alias not in self._routes or not self._routes[alias].candidates:
             raise BadSetting(f"the alias {alias} stands for nothing")
-        for name in self._aliases[alias]:
-            if name in self._aliases:
+        for name, _ in self._routes[alias].candidates:
+            if name in self._routes:
                 self._check(name, (*above, alias))
             elif not NAME.match(name) or self._id(name) is None:
                 raise BadSetting(f"the alias {alias} stands for {name}, which is no known model")
@@ -133,10 +171,6 @@ class Catalog:
 
 def provider_of(id: str) -> str:
     return id.partition("/")[0]
-
-
-def split(names: str) -> list[str]:
-    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 def unfit(what: str) -> ValidationFailed:

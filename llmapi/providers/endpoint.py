@@ -5,7 +5,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from llmapi.core.calls import Call, Chunk, Reply
+from llmapi.core.calls import Call, Chunk
+from llmapi.core.reply import Reply
 from llmapi.providers.answers import KEPT, begun, read_stream, read_whole, said_streamed, said_whole
 from llmapi.providers.exchange import Exchange
 from llmapi.providers.failures import our_errors

@@ -7,10 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from llmapi.core.calls import Call, Completion, Facts, Reply, Usage
+from llmapi.core.calls import Call, Completion, Facts, Usage
 from llmapi.core.contracts import Provider
 from llmapi.core.errors import CallEnded, ProviderTimeout
 from llmapi.core.lifetime import Lifetime
+from llmapi.core.reply import Reply
 from llmapi.providers.embeddings import MiniLM
 from llmapi.providers.llama import LlamaServer
 from llmapi.providers.llama_keeper import Endpoint

@@ -136,4 +136,5 @@ class ClassifyTask:
         """Return the base call at a model that embeds: the one asked for, if that is all it can, else `embed`."""
         if base.targets[0].abilities == {"embeddings"}:
             return base
-        return replace(base, model="embed", targets=self._models.resolve("embed"))
+        choice = self._models.resolve("embed")
+        return replace(base, model="embed", targets=choice.targets, policy=choice.policy, provider_key="")

@@ -1,14 +1,15 @@
 """Where every question enters, whatever door it came through: HTTP, a job, a batch line, the command line."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from llmapi.core.calls import CacheWish, Call, Handler, Message
+from llmapi.core.calls import CacheWish, Call, Message
 from llmapi.core.clock import Monotonic, Wall, monotonic, utc_now
 from llmapi.core.contracts import Models, Prices
 from llmapi.core.lifetime import Lifetime
 from llmapi.core.money import FREE
+from llmapi.core.reply import Handler
 from llmapi.tasks.answers import Json, answer_of, cost_of
 from llmapi.tasks.tab import Tab
 
@@ -29,11 +30,20 @@ class TaskDefaults:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, under which request id, and for how long (None: as long as the task allows)."""
+    """Who asks, under which request id, and for how long.
+
+    lifetime: of the request, when somebody else has begun it; None: as long as the task and `limit` allow
+    limit: most seconds the caller wants to wait
+    provider_key: the caller's own key for the provider, for this request only
+    again: the caller's library repeats a request whose answer it lost
+    """
 
     tenant: str
     request_id: str
     lifetime: Lifetime | None = None
+    limit: float | None = None
+    provider_key: str = field(default="", repr=False)
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +102,10 @@ class Tasks:
         self._tasks, self._gateway, self._models, self._prices = tasks, gateway, models, prices
         self._preview, self._defaults, self._clock, self._now = preview, defaults, clock, now
 
-    def timeout(self, task: str) -> float:
-        """Return the seconds a request of this task may take."""
-        return self._defaults[task].timeout
+    def timeout(self, task: str, limit: float | None = None) -> float:
+        """Return the seconds a request of this task may take; the caller's own limit can only lower them."""
+        usual = self._defaults[task].timeout
+        return usual if limit is None else min(usual, limit)
 
     def answer(self, task: str, wanted: Wanted, caller: Caller) -> Json:
         """Return the whole answer of a task, JSON-ready; raises LlmApiError."""
@@ -137,14 +148,16 @@ class Tasks:
 
     def _base(self, task: str, wanted: Wanted, caller: Caller, stream: bool = False) -> Call:
         usual = self._defaults[task]
-        model = wanted.get("model") or usual.model or task
+        model = wanted.get("model") or self._models.default(caller.tenant, task) or usual.model or task
+        choice = self._models.resolve(model, own_key=bool(caller.provider_key))
         return Call(
             id=caller.request_id,
             tenant=caller.tenant,
             task=task,
             model=model,
-            targets=self._models.resolve(model),
-            lifetime=caller.lifetime or Lifetime(usual.timeout, self._clock),
+            targets=choice.targets,
+            policy=choice.policy,
+            lifetime=caller.lifetime or Lifetime(self.timeout(task, caller.limit), self._clock),
             temperature=wanted.get("temperature", usual.temperature),
             max_tokens=wanted.get("max_tokens", usual.max_tokens),
             top_p=wanted.get("top_p"),
@@ -152,6 +165,8 @@ class Tasks:
             seed=wanted.get("seed"),
             cache=CacheWish(**wanted.get("cache", {})),
             stream=stream,
+            provider_key=caller.provider_key,
+            again=caller.again,
         )
 
 

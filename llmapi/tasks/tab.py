@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
-from llmapi.core.calls import NOTHING, Call, Chunk, Completion, Facts, Handler, Reply, Target, Usage
+from llmapi.core.calls import NOTHING, Call, Chunk, Completion, Facts, Target, Usage
 from llmapi.core.contracts import Prices
 from llmapi.core.events import KEPT
 from llmapi.core.money import FREE
+from llmapi.core.reply import Handler, Reply
 AT_ONCE = 16  # calls of one request
 
 

@@ -8,8 +8,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from llmapi.cache.keys import NOT_IN_KEY, cache_key
-from llmapi.core.calls import CacheWish, Call, Message, Target
+from llmapi.core.calls import CacheWish, Call, Message, Target, Tool, ToolCall
 from llmapi.core.lifetime import Lifetime
+from llmapi.core.routing import Policy
 
 CALL = Call(
     id="call_1",
@@ -33,6 +34,8 @@ CHANGES: dict[str, list[Any]] = {  # another value of each field that is part of
         (Message("system", "hello"),),
         (Message("user", "hello "),),
         (Message("user", "hel"), Message("user", "lo")),
+        (Message("user", "hello", tool_calls=(ToolCall(name="add"),)),),
+        (Message("user", "hello", tool_call_id="call_1"),),
         (),
     ],
     "inputs": [("hello",), ("hel", "lo")],
@@ -44,6 +47,8 @@ CHANGES: dict[str, list[Any]] = {  # another value of each field that is part of
     "schema": [{}, {"type": "object"}, {"const": 1}, {"const": "1"}, {"const": True}, {"const": 1.0}, {"const": None}],
     "logprobs": [1],
     "sample": [1],
+    "tools": [(Tool("add"),), (Tool("add", "Adds."),), (Tool("add", parameters={"type": "object"}),)],
+    "tool_choice": ["auto", "add"],
 }
 IRRELEVANT: dict[str, Any] = {
     "id": "call_2",
@@ -53,6 +58,9 @@ IRRELEVANT: dict[str, Any] = {
     "good": lambda _: False,
     "model": "gemini-flash",
     "target": Target("gemini", "flash"),
+    "policy": Policy("fast", "weighted"),
+    "provider_key": "sk-of-the-caller",
+    "again": True,
 }
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from llmapi.cache.memory import MemoryCache
-from llmapi.core.calls import Call, Chunk, Completion, Facts, Handler, Message, Reply, Target, Usage
+from llmapi.core.calls import Call, Chunk, Completion, Facts, Message, Target, Usage
 from llmapi.core.lifetime import Lifetime
 from llmapi.core.money import FREE, UNPRICED, Cost
+from llmapi.core.reply import Handler, Reply
 from llmapi.gateway.recipe import build_gateway
 
 PATIENCE = 10.0  # seconds a test waits for what must happen at once

@@ -1,6 +1,7 @@
 """Stages in a row are one handler."""
 
-from llmapi.core.calls import Completion, Facts, Reply
+from llmapi.core.calls import Completion, Facts
+from llmapi.core.reply import Reply
 from llmapi.gateway.pipeline import compose
 from tests.gateway.conftest import a_call
 

@@ -5,7 +5,8 @@ import weakref
 
 import pytest
 
-from llmapi.core.calls import Chunk, Completion, Facts, Reply, Usage
+from llmapi.core.calls import Chunk, Completion, Facts, Usage
+from llmapi.core.reply import Reply
 
 
 def told(reply):

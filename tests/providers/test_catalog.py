@@ -4,6 +4,7 @@ import pytest
 
 from llmapi.core.errors import BadSetting, ValidationFailed
 from llmapi.providers.catalog import ALWAYS, Catalog
+from llmapi.providers.routes import of_aliases
 from llmapi.providers.rows import ABILITIES, MODELS, VENDORS, Vendor, can
 
 ALIASES = {
@@ -17,11 +18,11 @@ ALIASES = {
 
 @pytest.fixture
 def catalog():
-    return Catalog(ALIASES, {"gemini", "openai", "local"})
+    return Catalog(of_aliases(ALIASES), {"gemini", "openai", "local"})
 
 
-def names(targets):
-    return [f"{target.provider}/{target.model}" for target in targets]
+def names(choice):
+    return [f"{target.provider}/{target.model}" for target in choice.targets]
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_an_alias_may_stand_for_several_best_first(catalog):
 
 
 def test_candidates_without_a_key_are_passed_over():
-    assert names(Catalog(ALIASES, {"gemini"}).resolve("classify")) == ["gemini/gemini-flash-latest"]
+    assert names(Catalog(of_aliases(ALIASES), {"gemini"}).resolve("classify")) == ["gemini/gemini-flash-latest"]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_candidates_without_a_key_are_passed_over():
 )
 def test_a_model_whose_provider_has_no_key_says_which_is_missing(name, key):
     with pytest.raises(ValidationFailed) as caught:
-        Catalog(ALIASES, {"local"}).resolve(name)
+        Catalog(of_aliases(ALIASES), {"local"}).resolve(name)
     assert key in caught.value.fields["model"][0]
 
 
@@ -87,13 +88,13 @@ def test_a_name_nobody_knows_or_could_know_is_refused_by_field(catalog, name):
     ],
 )
 def test_a_model_can_what_its_row_or_its_name_says(catalog, name, able):
-    (target,) = catalog.resolve(name)
+    (target,) = catalog.resolve(name).targets
     assert sorted(target.abilities) == able.split()
 
 
 def test_a_known_model_brings_its_context(catalog):
-    assert catalog.resolve("local/smollm2-135m-instruct")[0].context == 2048
-    assert catalog.resolve("gemini-9-ultra")[0].context == 0
+    assert catalog.resolve("local/smollm2-135m-instruct").targets[0].context == 2048
+    assert catalog.resolve("gemini-9-ultra").targets[0].context == 0
 
 
 @pytest.mark.parametrize(
@@ -108,24 +109,24 @@ def test_a_known_model_brings_its_context(catalog):
 )
 def test_an_alias_that_makes_no_sense_stops_the_start(change, complaint):
     with pytest.raises(BadSetting, match=complaint):
-        Catalog({**ALIASES, **change}, {"gemini"})
+        Catalog(of_aliases({**ALIASES, **change}), {"gemini"})
 
 
 @pytest.mark.parametrize("alias", ALWAYS)
 def test_the_aliases_of_the_tasks_must_be_there(alias):
     with pytest.raises(BadSetting, match=alias):
-        Catalog({name: "gpt-4o" for name in ALWAYS if name != alias}, {"openai"})
+        Catalog(of_aliases({name: "gpt-4o" for name in ALWAYS if name != alias}), {"openai"})
 
 
 def test_a_vendor_of_ones_own_is_a_row():
     mine = Vendor("mine", "https://llm.example.org/v1", "MY_KEY", can("chat logprobs"))
-    (target,) = Catalog(ALIASES, {"mine"}, vendors=[mine]).resolve("mine/team/model-7b")
+    (target,) = Catalog(of_aliases(ALIASES), {"mine"}, vendors=[mine]).resolve("mine/team/model-7b").targets
     assert (target.provider, target.model) == ("mine", "team/model-7b")
     assert target.abilities == {"chat", "logprobs"}
 
 
 def test_the_listing_says_what_each_model_is_and_what_is_missing():
-    rows = {row["id"]: row for row in Catalog(ALIASES, {"local"}).listing()}
+    rows = {row["id"]: row for row in Catalog(of_aliases(ALIASES), {"local"}).listing()}
     assert set(ALWAYS) <= set(rows)
     assert "not for real work" in rows["local/smollm2-135m-instruct"]["description"]
     assert rows["local/smollm2-135m-instruct"]["available"] is True
@@ -138,6 +139,7 @@ def test_the_listing_says_what_each_model_is_and_what_is_missing():
         "abilities": ["embeddings"],
         "context": 256,
         "description": "Stands for local/all-minilm-l6-v2",
+        "candidates": [{"model": "local/all-minilm-l6-v2", "weight": 1.0}],
         "available": True,
     }
 

@@ -10,9 +10,10 @@ from itertools import count
 import httpx2
 import pytest
 
-from llmapi.core.calls import Completion, Facts, Message, Reply
+from llmapi.core.calls import Completion, Facts, Message
 from llmapi.core.errors import CallEnded, ContextTooLong, ProviderBroken, ProviderTimeout
 from llmapi.core.lifetime import Lifetime
+from llmapi.core.reply import Reply
 from llmapi.providers.embeddings import MiniLM
 from llmapi.providers.llama import MODEL
 from llmapi.providers.llama_keeper import Endpoint
