@@ -1,7 +1,8 @@
 """Every error a caller can meet: a type with a stable code and an HTTP status, shown in one place (api/errors.py).
 
 `retryable` says whether asking again may help, `in_doubt` that the first asking may still be worked on and paid for;
-`usage` keeps what a failed call had already been billed for; `attempts` is filled by the gateway. Messages are safe to show: no keys, paths, hosts or foreign text beyond a quote.
+`usage` keeps what a failed call had already been billed for; `attempts` is filled by the gateway.
+Messages are safe to show: no keys, paths, hosts or foreign text beyond a quote.
 """
 
 from collections.abc import Mapping, Sequence
