@@ -15,7 +15,8 @@ from benchmarks import servers
 from llmapi.app import create_app
 from llmapi.bootstrap import build
 from llmapi.events.logs import configure_logs
-from llmapi.settings import Limits, Settings
+from llmapi.setting_tables import Limits
+from llmapi.settings import Settings
 
 BODY = {"prompt": "Say something about the sea.", "model": "gemini/fake", "max_tokens": 64}
 TIMES = 3000

@@ -34,19 +34,14 @@ from llmapi.gateway.retry import Nap, nap
 from llmapi.jobs.registry import Registry
 from llmapi.jobs.threads import Threads
 from llmapi.providers.catalog import Catalog
-from llmapi.providers.gemini import Gemini
-from llmapi.providers.local import open_local
-from llmapi.providers.openai import OpenAIFormat
-from llmapi.providers.routes import of_aliases
-from llmapi.providers.rows import MODELS, VENDORS, Vendor
+from llmapi.providers.rows import MODELS
 from llmapi.providers.transport import Transport
-from llmapi.settings import Settings, TaskSettings
+from llmapi.setting_tables import TaskSettings
+from llmapi.settings import Settings
 from llmapi.tasks.kinds import ClassifyTask, CodeTask, TextTask
 from llmapi.tasks.later import KIND, TaskJob
 from llmapi.tasks.runner import Task, TaskDefaults, Tasks
-
-SMOLLM = "local/smollm2-135m-instruct"
-MINILM = "local/all-minilm-l6-v2"
+from llmapi.vendors import configured, open_models, open_providers
 
 
 @dataclass
@@ -161,7 +156,8 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
     bus = EventBus([metrics, log_calls])
     transport = Transport()
     providers = open_providers(settings, transport, folder)
-    models = open_models(settings, providers)
+    usable = configured(settings, providers)
+    models = open_models(settings, usable)
     prices = GenaiPrices({name: price.model_dump(exclude_none=True) for name, price in settings.prices.items()})
     gateway = build_gateway(
         providers=providers, cache=cache, bus=bus, prices=prices, attempts=settings.retry_attempts, sleep=sleep
@@ -172,7 +168,7 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
         settings=settings,
         tasks=tasks,
         models=models,
-        providers=providers,
+        providers=usable,
         cache=cache,
         metrics=metrics,
         engine=engine,
@@ -211,54 +207,6 @@ def open_threads(settings: Settings, jobs: Registry, tasks: Tasks) -> Threads:
         timeout=settings.job_timeout,
         keep_for=settings.jobs_kept,
     )
-
-
-def open_providers(settings: Settings, transport: Transport, folder: Path) -> dict[str, Provider]:
-    """Return who can be asked: the embedded model, and every vendor whose key or address is set."""
-    providers: dict[str, Provider] = {}
-    if settings.local:
-        providers["local"] = open_local(folder, slots=settings.local_slots, threads=settings.local_threads or None)
-    if key := settings.google_api_key.get_secret_value():
-        providers["gemini"] = Gemini(key, settings.gemini_base_url or None, transport=transport)
-    for vendor in vendors_of(settings):
-        own = vendor.name == "openai"
-        key = settings.openai_api_key.get_secret_value() if own else settings.secret(vendor.key_name)
-        if key or (not vendor.key_name and is_wanted(vendor.name, settings)):
-            address = settings.openai_base_url if own else ""
-            providers[vendor.name] = OpenAIFormat(
-                vendor.name, key, address or vendor.base_url, transport=transport, names=vendor.names
-            )
-    return providers
-
-
-def vendors_of(settings: Settings) -> list[Vendor]:
-    """Return the vendors that speak OpenAI's format: the known ones, and those of llmapi.toml, which win."""
-    own = {
-        name: Vendor(name, row.base_url, row.key_name, frozenset(row.abilities))
-        for name, row in settings.vendors.items()
-    }
-    known = {vendor.name: vendor for vendor in VENDORS if vendor.name not in ("local", "gemini")}
-    return list({**known, **own}.values())
-
-
-def is_wanted(name: str, settings: Settings) -> bool:
-    """Say whether a vendor without a key was named: servers on this machine are not assumed to be there."""
-    return name in settings.vendors or any(target.startswith(f"{name}/") for target in settings.aliases.values())
-
-
-def open_models(settings: Settings, providers: Mapping[str, Provider]) -> Catalog:
-    """Return the catalog with the five aliases that always exist: Gemini, else OpenAI, else the embedded model."""
-    if "gemini" in providers or not providers:
-        chat, embed = f"gemini/{settings.gemini_model}", "gemini/gemini-embedding-001"
-    elif "openai" in providers:
-        chat, embed = f"openai/{settings.openai_model}", "openai/text-embedding-3-small"
-    else:
-        chat, embed = SMOLLM, MINILM
-    usual = {"default": chat, "text": "default", "code": "default", "classify": "default", "embed": embed}
-    if "local" in providers:
-        usual |= {"embed": MINILM} | ({"classify": MINILM} if chat == SMOLLM else {})
-    own = [vendor for vendor in vendors_of(settings) if vendor.name in settings.vendors]
-    return Catalog(of_aliases({**usual, **settings.aliases}), providers, vendors=own)
 
 
 def defaults_of(task: TaskSettings) -> TaskDefaults:

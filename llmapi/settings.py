@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationError
 from pydantic import field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
@@ -24,66 +24,16 @@ from pydantic_settings import (
 )
 
 from llmapi.core.errors import BadSetting
+from llmapi.setting_tables import Limits, ModelRow, Price, RouteRow, TaskSettings, Vendor, knob
 
 PREFIX = "LLMAPI_"
 CONFIG = "LLMAPI_CONFIG"
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
-def knob(default: Any, meaning: str, **bounds: Any) -> Any:
-    """Declare a setting; `bounds` are pydantic's (ge, le, …)."""
-    return Field(default, description=meaning, **bounds)
-
-
 def vendors_own(default: Any, meaning: str, *names: str) -> Any:
     """Declare a setting read under the names its vendor gave it."""
     return Field(default, description=meaning, validation_alias=AliasChoices(*names))
-
-
-class TaskSettings(BaseModel):
-    """What a task uses when the caller does not say."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    model: str = knob("", "model or alias; empty: the alias of the task's name")
-    temperature: float = knob(0.7, "0 to 2", ge=0, le=2)
-    max_tokens: int = knob(512, "most tokens of an answer", ge=1, le=65_536)
-    system: str = knob("", "system prompt when the caller gives none")
-    timeout: float = knob(60.0, "seconds a request may take in all", gt=0, le=600)
-
-
-class Limits(BaseModel):
-    """One rate limit per route group, in flask-limiter's words; the caller's key (or address) is counted."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    text: str = knob("120/minute", "POST /v1/text/generate")
-    code: str = knob("120/minute", "POST /v1/code/generate")
-    classify: str = knob("240/minute", "POST /v1/classify")
-    jobs: str = knob("600/minute", "/v1/jobs")
-    models: str = knob("600/minute", "GET /v1/models")
-    operations: str = knob("600/minute", "/health and /metrics")
-    docs: str = knob("600/minute", "/docs and /openapi.json")
-
-
-class Price(BaseModel):
-    """What a model costs, in USD for a million tokens."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    input: float = knob(0.0, "input", ge=0)
-    output: float = knob(0.0, "output", ge=0)
-    cached: float | None = knob(None, "input served from the vendor's cache; empty: as input")
-
-
-class Vendor(BaseModel):
-    """A further vendor that speaks OpenAI's format."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    base_url: str = knob(..., "e.g. https://llm.example.org/v1")
-    key_name: str = knob("", "environment variable that holds its key; empty: it needs none")
-    abilities: tuple[str, ...] = knob(("chat", "stream"), "of: chat stream json_schema logprobs votes embeddings")
 
 
 class Settings(BaseSettings):
@@ -102,7 +52,7 @@ class Settings(BaseSettings):
     host: str = knob("127.0.0.1", "address to listen on")
     port: int = knob(8000, "port to listen on", ge=0, le=65_535)
     workers: int = knob(1, "gunicorn worker processes", ge=1, le=64)
-    threads: int = knob(512, "requests one worker serves at once", ge=4, le=4096)
+    threads: int = knob(768, "requests one worker serves at once", ge=4, le=4096)
     grace: float = knob(30.0, "seconds running requests get to finish after SIGTERM", ge=0, le=600)
     data_dir: Path = knob(Path("data"), "folder of every file we write")
     log_level: Literal["debug", "info", "warning", "error"] = knob("info", "least level that is logged")
@@ -131,14 +81,22 @@ class Settings(BaseSettings):
     )
     prices: dict[str, Price] = knob({}, "own prices by `provider/model`; they win over the bundled ones")
 
+    routes: dict[str, RouteRow] = knob({}, "names for several models with rules among them, by name")
+    tenants: dict[str, dict[str, str]] = knob(
+        {}, "by tenant: the model or route of a task (or of `default`) when the caller names none"
+    )
+    models: dict[str, ModelRow] = knob({}, "further models, by `provider/model`")
     aliases: dict[str, str] = knob({}, "names for models; `default text code classify embed` can be set here too")
     vendors: dict[str, Vendor] = knob({}, "further vendors that speak OpenAI's format, by name")
     gemini_model: str = knob("gemini-flash-latest", "Gemini model behind the default alias once a Google key is set")
     openai_model: str = knob("gpt-5-mini", "OpenAI model behind the default alias when only an OpenAI key is set")
+    anthropic_model: str = knob("claude-haiku-4-5", "Anthropic model behind the default alias when only its key is set")
     gemini_base_url: str = knob("", "another address for Gemini's API")
     openai_base_url: str = knob("", "another address for OpenAI's API")
+    anthropic_base_url: str = knob("", "another address for Anthropic's API")
     google_api_key: SecretStr = vendors_own(SecretStr(""), "key of Gemini's API", "GOOGLE_API_KEY", "GEMINI_API_KEY")
     openai_api_key: SecretStr = vendors_own(SecretStr(""), "key of OpenAI's API", "OPENAI_API_KEY")
+    anthropic_api_key: SecretStr = vendors_own(SecretStr(""), "key of Anthropic's API", "ANTHROPIC_API_KEY")
     local: bool = knob(True, "offer the embedded model")
     local_slots: int = knob(4, "answers the embedded model writes at once", ge=1, le=64)
     local_threads: int = knob(0, "threads of the embedded model; 0: one less than the cores", ge=0, le=256)
@@ -147,6 +105,12 @@ class Settings(BaseSettings):
     cache_entries: int = knob(128, "most answers kept by a worker", ge=1, le=1_000_000)
     cache_ttl: float = knob(3600.0, "seconds an answer stays good", gt=0)
     retry_attempts: int = knob(3, "most tries of one call at one provider", ge=1, le=10)
+    retry_ratio: float = knob(0.2, "most retries as a share of first attempts, over a minute", ge=0, le=1)
+    breaker_ratio: float = knob(0.8, "share of failures at which a model is not asked for a while", gt=0, le=1)
+    breaker_calls: int = knob(10, "outcomes within 30 s before a breaker may open", ge=1)
+    breaker_rest: float = knob(5.0, "seconds between two probes of a model whose breaker is open", gt=0)
+    in_flight: int = knob(640, "most calls a worker has under way at one provider; it finds its own limit below", ge=1)
+    queue_wait: float = knob(0.05, "seconds a call waits for a place among them before it is refused", ge=0, le=1)
     heartbeat: float = knob(10.0, "seconds of silence after which a stream sends a comment", gt=0, le=15)
 
     database_url: str = vendors_own("", "SQLAlchemy URL; empty: a SQLite file in the data folder", "DATABASE_URL")
@@ -187,7 +151,7 @@ class Settings(BaseSettings):
 
     def secrets(self) -> list[str]:
         """Return every secret value there is, for the log to leave out."""
-        known = (self.google_api_key, self.openai_api_key, *self.api_keys)
+        known = (self.google_api_key, self.openai_api_key, self.anthropic_api_key, *self.api_keys)
         return [value for each in known for value in each.get_secret_value().split(":") if len(value) >= 8]
 
     def secret(self, name: str) -> str:
@@ -240,7 +204,7 @@ def known_names() -> set[str]:
 def refuse_unknown_names(environment: Mapping[str, str]) -> None:
     """Raise BadSetting for an LLMAPI_ variable nobody reads: a typing error must not pass in silence."""
     known = known_names()
-    free = tuple(f"{PREFIX}{table}_" for table in ("ALIASES", "PRICES", "VENDORS"))
+    free = tuple(f"{PREFIX}{table}_" for table in ("ALIASES", "PRICES", "VENDORS", "ROUTES", "TENANTS", "MODELS"))
     for name in sorted(environment):
         if name.startswith(PREFIX) and name not in known and not name.startswith(free):
             close = get_close_matches(name, known, n=1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmapi.settings import TaskSettings, Vendor
+from llmapi.setting_tables import TaskSettings, Vendor
 
 ASKED = {"text": "I love it", "labels": ["positive", "negative"]}
 

@@ -6,7 +6,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 
-from llmapi.settings import Limits
+from llmapi.setting_tables import Limits
 from tests.house.test_house import ROOT
 
 DOCUMENT = json.loads((ROOT / "openapi/openapi.json").read_text(encoding="utf-8"))

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from llmapi.core.errors import BadSetting
 from llmapi.db.counters import FILE
-from llmapi.settings import Limits
+from llmapi.setting_tables import Limits
 
 ASKED = {"prompt": "Hi"}
 TEXT = "/v1/text/generate"

@@ -30,7 +30,7 @@ def test_an_answer_comes_in_the_contract_s_shape(client, gemini):
 
 
 def test_the_task_s_own_settings_reach_the_model(make, gemini):
-    from llmapi.settings import TaskSettings
+    from llmapi.setting_tables import TaskSettings
 
     client = make(text=TaskSettings(model="gemini/fake-9", temperature=0.3, max_tokens=7, system="Be kind.", timeout=9))
     ask(client)

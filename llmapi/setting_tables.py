@@ -1,0 +1,109 @@
+"""The tables within the settings: what a task, a route, a price, a vendor is made of."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from llmapi.core.routing import USUAL_FALLBACK, Balance, Failure, Policy
+from llmapi.providers.routes import Route
+
+
+def knob(default: Any, meaning: str, **bounds: Any) -> Any:
+    """Declare a setting; `bounds` are pydantic's (ge, le, …)."""
+    return Field(default, description=meaning, **bounds)
+
+
+class TaskSettings(BaseModel):
+    """What a task uses when the caller does not say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = knob("", "model or alias; empty: the alias of the task's name")
+    temperature: float = knob(0.7, "0 to 2", ge=0, le=2)
+    max_tokens: int = knob(512, "most tokens of an answer", ge=1, le=65_536)
+    system: str = knob("", "system prompt when the caller gives none")
+    timeout: float = knob(60.0, "seconds a request may take in all", gt=0, le=600)
+
+
+class Limits(BaseModel):
+    """One rate limit per route group, in flask-limiter's words; the caller's key (or address) is counted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text: str = knob("120/minute", "POST /v1/text/generate")
+    code: str = knob("120/minute", "POST /v1/code/generate")
+    classify: str = knob("240/minute", "POST /v1/classify")
+    jobs: str = knob("600/minute", "/v1/jobs")
+    models: str = knob("600/minute", "GET /v1/models")
+    operations: str = knob("600/minute", "/health and /metrics")
+    docs: str = knob("600/minute", "/docs and /openapi.json")
+
+
+class Price(BaseModel):
+    """What a model costs, in USD for a million tokens."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input: float = knob(0.0, "input", ge=0)
+    output: float = knob(0.0, "output", ge=0)
+    cached: float | None = knob(None, "input served from the vendor's cache; empty: as input")
+
+
+class Vendor(BaseModel):
+    """A further vendor that speaks OpenAI's format."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base_url: str = knob(..., "e.g. https://llm.example.org/v1")
+    key_name: str = knob("", "environment variable that holds its key; empty: it needs none")
+    abilities: tuple[str, ...] = knob(("chat", "stream"), "of: chat stream json_schema logprobs votes embeddings")
+
+
+class Candidate(BaseModel):
+    """One model of a route."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = knob(..., "model, alias or other route")
+    weight: float = knob(1.0, "its share where the balance goes by weight; 0: only when the others fail", ge=0)
+
+
+class RouteRow(BaseModel):
+    """A name for several models, and the rules among them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    candidates: tuple[Candidate, ...] = knob(..., "best first; a bare name is a candidate of weight 1", min_length=1)
+    balance: Balance = knob("ordered", "ordered weighted round_robin least_in_flight lowest_latency")
+    fallback: frozenset[Failure] = knob(
+        USUAL_FALLBACK, "after which failures the next is asked: unavailable throttled timeout invalid context blocked"
+    )
+    ask_in_doubt: bool = knob(False, "ask again after a read timeout too, though the first asking may be paid for")
+    attempt_timeout: float | None = knob(None, "seconds of one asking to its first chunk; empty: all there are", gt=0)
+
+    def route(self) -> Route:
+        """Return it as the catalog knows it."""
+        policy = Policy(
+            balance=self.balance,
+            fallback=self.fallback,
+            ask_in_doubt=self.ask_in_doubt,
+            attempt_timeout=self.attempt_timeout,
+        )
+        return Route(tuple((each.model, each.weight) for each in self.candidates), policy)
+
+    @field_validator("candidates", mode="before")
+    @classmethod
+    def _bare_names(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return value
+        return [{"model": each} if isinstance(each, str) else each for each in value]
+
+
+class ModelRow(BaseModel):
+    """A further model, under `provider/model`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    context: int = knob(0, "tokens it takes in; 0: unknown", ge=0)
+    abilities: tuple[str, ...] | None = knob(None, "as for a vendor; empty: its vendor's")
+    description: str = knob("", "what it is good for")
