@@ -26,26 +26,26 @@ class Gemini(Endpoint):
     def _embedded(self, call: Call) -> Iterator[Chunk]:
         exchange, rows = Exchange(call.lifetime), []
         with our_errors(exchange), during(exchange):
-            models = self._client().client.models
+            chat = self._client(call)
             for start in range(0, len(call.inputs), BATCH):
                 texts = [{"parts": [{"text": text}]} for text in call.inputs[start : start + BATCH]]
-                found = models.embed_content(model=model_of(call), contents=texts)
+                found = chat.client.models.embed_content(model=model_of(call), contents=texts)
                 rows += [each.values for each in found.embeddings]
             vectors = unit_vectors(rows, len(call.inputs))
         yield Chunk(finish="stop", vectors=vectors)
 
     def _chat(self, call: Call) -> Any:
-        return self._client().model_copy(update={"model": model_of(call)})
+        return self._client(call).model_copy(update={"model": model_of(call)})
 
     def _knobs(self, call: Call) -> dict[str, Any]:
         return knobs(call)
 
-    def _make(self) -> Any:
+    def _make(self, api_key: str) -> Any:
         from langchain_google_genai import ChatGoogleGenerativeAI
 
         return ChatGoogleGenerativeAI(
             model="gemini-flash-latest",
-            api_key=self._api_key,
+            api_key=api_key,
             base_url=self._base_url,
             vertexai=False,
             temperature=None,

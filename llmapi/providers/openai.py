@@ -31,31 +31,34 @@ class OpenAIFormat(Endpoint):
         *,
         transport: Transport,
         names: Mapping[str, str] | None = None,
+        keyless: bool = False,
     ) -> None:
-        super().__init__(name, api_key, base_url, transport)
+        super().__init__(name, api_key, base_url, transport, keyless=keyless)
         self._names = dict(names or {})
 
     def _embedded(self, call: Call) -> Iterator[Chunk]:
         """Ask the client below LangChain, whose own class counts tokens with a download and drops the usage."""
         exchange = Exchange(call.lifetime)
         with our_errors(exchange), during(exchange):
-            embeddings = self._client().root_client.embeddings
-            found = embeddings.create(input=list(call.inputs), model=model_of(call), encoding_format="float")
+            chat = self._client(call)
+            found = chat.root_client.embeddings.create(
+                input=list(call.inputs), model=model_of(call), encoding_format="float"
+            )
             rows = [each.embedding for each in sorted(found.data, key=lambda each: each.index)]
             vectors = unit_vectors(rows, len(call.inputs))
             spent = whole_number(getattr(found.usage, "prompt_tokens", 0))
         yield Chunk(usage=clean((spent, 0, 0, 0)), finish="stop", vectors=vectors)
 
     def _chat(self, call: Call) -> Any:
-        return self._client().model_copy(update={"model_name": model_of(call)})
+        return self._client(call).model_copy(update={"model_name": model_of(call)})
 
-    def _make(self) -> Any:
+    def _make(self, api_key: str) -> Any:
         import httpx2
         from langchain_openai import ChatOpenAI
 
         return ChatOpenAI(
             model="gpt-5-mini",
-            api_key=self._api_key or "none",  # type: ignore[arg-type]  # LangChain insists on one; local servers do not
+            api_key=api_key or "none",  # type: ignore[arg-type]  # LangChain insists on one; local servers do not
             base_url=self._base_url,
             http_client=httpx2.Client(transport=self._transport.adapter(), trust_env=False, timeout=None),
             max_retries=0,  # its own retries would block a thread for half a minute

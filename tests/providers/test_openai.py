@@ -236,7 +236,8 @@ def test_the_key_is_sent_as_a_bearer_and_a_server_without_one_gets_a_placeholder
     ask, openai_upstream, transport, question
 ):
     ask()
-    OpenAIFormat("vllm", "", openai_upstream.base, transport=transport).ask(question("vllm")).completion()
+    server = OpenAIFormat("vllm", "", openai_upstream.base, transport=transport, keyless=True)
+    server.ask(question("vllm")).completion()
     assert [asked.headers["authorization"] for asked in openai_upstream.asked] == ["Bearer the-key", "Bearer none"]
 
 
