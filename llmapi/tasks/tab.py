@@ -1,15 +1,21 @@
 """What one answer has used so far: a task may ask several times (votes, repairs), its caller pays and sees the sum."""
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from typing import TypeVar
 
 from llmapi.core.calls import NOTHING, Call, Chunk, Completion, Facts, Target, Usage
 from llmapi.core.contracts import Prices
+from llmapi.core.errors import LlmApiError
 from llmapi.core.events import KEPT
 from llmapi.core.money import FREE
 from llmapi.core.reply import Handler, Reply
+
 AT_ONCE = 16  # calls of one request
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Tab:
@@ -17,23 +23,21 @@ class Tab:
 
     def __init__(self, gateway: Handler, prices: Prices) -> None:
         self._gateway, self._prices = gateway, prices
+        self._adding = threading.Lock()  # calls of one request end on several threads
         self.facts: list[Facts] = []
         self.usage, self.cost = NOTHING, FREE
 
     def ask(self, call: Call) -> Completion:
-        """Return the whole answer of one call; raises LlmApiError."""
-        return self._read(self._gateway(call))
+        """Return the whole answer of one call; raises LlmApiError, whose usage counts: the task may go on without."""
+        try:
+            return self._read(self._gateway(call))
+        except LlmApiError as error:
+            self._add_failed(error)
+            raise
 
     def ask_many(self, calls: Sequence[Call]) -> list[Completion]:
         """Return the answers of calls asked at the same time, in their order; raises what the first failed one did."""
-        if len(calls) == 1:
-            return [self.ask(calls[0])]
-        pool = ThreadPoolExecutor(min(len(calls), AT_ONCE), thread_name_prefix="ask")
-        try:
-            futures = [pool.submit(copy_context().run, self.ask, call) for call in calls]
-            return [future.result() for future in futures]
-        finally:  # after a failure the rest is not worth asking for
-            pool.shutdown(cancel_futures=True)
+        return together(self.ask, calls)
 
     def stream(self, call: Call) -> Iterator[Chunk]:
         """Yield the chunks of one call as they come; closing the iterator closes the provider's stream."""
@@ -54,8 +58,28 @@ class Tab:
 
     def _add(self, reply: Reply, usage: Usage) -> None:
         facts = reply.facts
-        self.facts.append(facts)
-        self.usage += usage
-        if facts.cache not in KEPT:
-            billed = sum((attempt.usage for attempt in facts.attempts), usage)  # failed attempts may cost too
-            self.cost += self._prices.cost(Target(facts.provider, facts.model), billed)
+        with self._adding:
+            self.facts.append(facts)
+            self.usage += usage
+            if facts.cache not in KEPT:
+                billed = sum((attempt.usage for attempt in facts.attempts), usage)  # failed attempts may cost too
+                self.cost += self._prices.cost(Target(facts.provider, facts.model), billed)
+
+    def _add_failed(self, error: LlmApiError) -> None:
+        with self._adding:
+            self.usage += error.usage
+            for each in error.attempts:
+                if each.usage != NOTHING:
+                    self.cost += self._prices.cost(Target(each.provider, each.model), each.usage)
+
+
+def together(work: Callable[[Item], Result], items: Sequence[Item], most: int = AT_ONCE) -> list[Result]:
+    """Return the work's results, done at the same time on `most` threads; raises what the first failed one did."""
+    if len(items) == 1:
+        return [work(items[0])]
+    pool = ThreadPoolExecutor(min(len(items), most), thread_name_prefix="ask")
+    try:
+        futures = [pool.submit(copy_context().run, work, item) for item in items]
+        return [future.result() for future in futures]
+    finally:  # after a failure the rest is not worth asking for
+        pool.shutdown(cancel_futures=True)
