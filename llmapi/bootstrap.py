@@ -38,6 +38,7 @@ from llmapi.providers.rows import MODELS
 from llmapi.providers.transport import Transport
 from llmapi.setting_tables import TaskSettings
 from llmapi.settings import Settings
+from llmapi.tasks.chat import ChatTask
 from llmapi.tasks.kinds import ClassifyTask, CodeTask, TextTask
 from llmapi.tasks.later import KIND, TaskJob
 from llmapi.tasks.runner import Task, TaskDefaults, Tasks
@@ -192,6 +193,7 @@ def open_tasks(settings: Settings, gateway: Handler, models: Catalog, prices: Pr
         "text": TextTask(settings.text.system),
         "code": CodeTask(settings.code.system),
         "classify": ClassifyTask(models, votes=settings.votes, system=settings.classify.system),
+        "chat": ChatTask(settings.chat.system),
     }
     defaults = {name: defaults_of(getattr(settings, name)) for name in tasks}
     return Tasks(tasks, gateway=gateway, models=models, prices=prices, preview=preview, defaults=defaults)

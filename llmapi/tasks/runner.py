@@ -69,8 +69,8 @@ class Task(Protocol):
         """Return the output, asking through the tab."""
         ...
 
-    def stream(self, tab: Tab, base: Call, wanted: Wanted) -> Iterator[str | Json]:
-        """Yield pieces of text, then the output."""
+    def stream(self, tab: Tab, base: Call, wanted: Wanted) -> Iterator[str | StreamEvent | Json]:
+        """Yield pieces of text, or events of pieces that are more than text, then the output."""
         ...
 
     def plan(self, base: Call, wanted: Wanted) -> Plan:
@@ -119,6 +119,8 @@ class Tasks:
         for piece in self._tasks[task].stream(tab, self._base(task, wanted, caller, stream=True), wanted):
             if isinstance(piece, str):
                 yield StreamEvent("chunk", {"text": piece})
+            elif isinstance(piece, StreamEvent):
+                yield piece
             else:
                 yield StreamEvent("done", self._told(task, piece, tab, caller, started))
 
