@@ -1,17 +1,17 @@
 """From a checked request to its answer, in the way the caller asked for: at once, dry, later, or as a stream."""
 
 import re
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import orjson
 from flask import Response, request
 
-from llmapi.api import streaming
+from llmapi.api import streaming, wishes
 from llmapi.api.context import caller, identity, request_id, services
 from llmapi.api.errors import problem
 from llmapi.core.lifetime import Lifetime
-from llmapi.tasks.runner import Caller
 
 Wanted = dict[str, Any]
 MODES = {"no-store": "bypass", "no-cache": "refresh", "only-if-cached": "only"}
@@ -50,7 +50,10 @@ def cache_status(cache: dict[str, Any]) -> str:
 
 def accepted(task: str, wanted: Wanted, priority: int = 5) -> Response:
     """Put the work into the job registry and say where its result will be; what cannot be done is refused now."""
-    services().tasks.preview(task, wanted, caller())
+    asker = caller()
+    if asker.provider_key:
+        raise wishes.unfit(wishes.PROVIDER_KEY, "A key is used at once or not at all: it is not kept for a job.")
+    services().tasks.preview(task, wanted, asker)
     arguments = {"task": task, "request": wanted}
     job = services().jobs.put(
         "task", arguments, tenant=identity().tenant, request_id=request_id(), priority=priority
@@ -66,8 +69,9 @@ def streamed(task: str, wanted: Wanted) -> Response:
     """Return the answer as server-sent events; what fails before the first one keeps its own status."""
     connection = request.environ.get("gunicorn.socket")
     house = services()
-    lifetime = Lifetime(house.tasks.timeout(task))
-    asker = Caller(identity().tenant, request_id(), lifetime)
+    asker = caller()
+    lifetime = Lifetime(house.tasks.timeout(task, asker.limit))
+    asker = replace(asker, lifetime=lifetime)
     pump = streaming.Pump(partial(house.tasks.stream, task, wanted, asker), lifetime)
     show = partial(problem, call_id=asker.request_id)
     try:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from flask import current_app, g, request
 
+from llmapi.api import wishes
 from llmapi.api.request_id import KEY
 from llmapi.bootstrap import Services
 from llmapi.tasks.runner import Caller
@@ -36,4 +37,10 @@ def identity() -> Identity:
 
 def caller() -> Caller:
     """Return who asks, as the tasks want to know it."""
-    return Caller(tenant=identity().tenant, request_id=request_id())
+    return Caller(
+        identity().tenant,
+        request_id(),
+        limit=wishes.time_limit(),
+        provider_key=wishes.provider_key(),
+        again=wishes.repeated(),
+    )

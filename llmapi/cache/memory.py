@@ -79,4 +79,5 @@ def _hardened(completion: Completion) -> Completion:
         completion,
         logprobs=tuple(completion.logprobs),
         vectors=tuple(map(tuple, completion.vectors)),
+        tool_calls=tuple(completion.tool_calls),
     )

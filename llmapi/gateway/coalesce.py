@@ -15,8 +15,9 @@ from llmapi.gateway.shared import Reader, SharedStream
 class Coalesce:
     """Let the first of several identical calls ask, and the others share its answer (shared.py says how).
 
-    `bypass` wants an answer of its own and shares with nobody; `refresh` wants one that is begun now at the
-    earliest, so it shares only with other refreshes. When the asking fails in a way that asking again may cure,
+    `bypass` wants an answer of its own and joins nobody; `refresh` wants one that is begun now at the earliest, so it
+    shares only with other refreshes. A call that is sent `again` joins its own first sending in any mode. Who pays
+    with a key of his own shares with nobody: another's key may fail, and may not be charged for him. When the asking fails in a way that asking again may cure,
     those who have read nothing yet ask once more, together; a second failure is theirs.
     """
 
@@ -26,11 +27,11 @@ class Coalesce:
         self._streams: dict[str, SharedStream] = {}
 
     def __call__(self, call: Call, proceed: Handler) -> Reply:
-        if call.cache.mode == "bypass":
+        if call.provider_key:
             return proceed(call)
         key = cache_key(call)
-        if call.cache.mode == "refresh":
-            key += ":refresh"
+        if call.cache.mode in ("bypass", "refresh"):
+            key += f":{call.cache.mode}"
         reader, leads = self._enter(key, call)
         if leads:
             return self._lead(reader, call, proceed)
@@ -49,7 +50,8 @@ class Coalesce:
     def _enter(self, key: str, call: Call, after: SharedStream | None = None) -> tuple[Reader, bool]:
         """Return a reader, and whether it must ask. `after` failed: all its readers go on to the same stream."""
         with self._lock:
-            reader = self._joined(key, call, after)
+            joins = call.again or call.cache.mode != "bypass"
+            reader = self._joined(key, call, after) if joins else None
             leads = reader is None
             if reader is None:
                 stream = SharedStream(call.lifetime.twin(), partial(self._forget, key))

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
+from llmapi.cache.memory import MemoryCache
 from llmapi.core.clock import Monotonic, monotonic, utc_now
 from llmapi.core.contracts import AnswerCache, Bus, Prices, Provider
 from llmapi.core.reply import Handler
@@ -14,6 +15,9 @@ from llmapi.gateway.pipeline import Stage, compose
 from llmapi.gateway.retry import Nap, Retry, nap
 from llmapi.gateway.route import Route
 from llmapi.gateway.telemetry import Telemetry
+
+RECENT = 256  # last answers a worker can give again to a client that lost them
+RECENT_TIME = 120.0  # seconds; the official SDK has repeated a call by then, or given it up
 
 
 def build_gateway(
@@ -37,7 +41,7 @@ def build_gateway(
     """
     stages: list[Stage] = [
         Telemetry(bus, prices, clock, now),  # outermost: hits and failures are told too, and all time is counted
-        Caching(cache),  # before anything that costs: a kept answer is free
+        Caching(cache, MemoryCache(RECENT, RECENT_TIME, clock)),  # before anything that costs: a kept answer is free
         Coalesce(clock),  # below caching: who shares an answer has missed; above route: one asking, whole
         Route(),  # above retry: each candidate has its own attempts, a fallback starts fresh
         Retry(attempts, base, cap, sleep, jitter),  # next to the provider: the only one that asks twice

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmapi.core.calls import CacheWish, Chunk, Completion, Usage
+from llmapi.core.calls import CacheWish, Chunk, Completion, Tool, ToolCall, Usage
 from llmapi.core.errors import CacheMiss, ProviderBroken
 from tests.gateway.conftest import HELLO, a_call
 
@@ -105,3 +105,27 @@ def test_an_answer_is_kept_for_the_span_its_caller_wished(gateway, clock):
 def test_tenants_do_not_share_answers(gateway, provider):
     gateway(a_call(tenant="a")).completion()
     assert gateway(a_call(tenant="b")).facts.cache == "miss"
+
+
+@pytest.mark.parametrize("mode", ["use", "refresh", "bypass"])
+def test_a_call_whose_answer_was_lost_gets_it_again_in_any_mode_even_one_that_is_not_kept(gateway, provider, mode):
+    provider.script = [Completion("Hel", Usage(5, 1), "length")]
+    lost = gateway(a_call(cache=CacheWish(mode))).completion()
+    again = gateway(a_call(cache=CacheWish(mode), again=True))
+    assert (again.completion(), again.facts.cache) == (lost, "hit")
+    assert len(provider.asked) == 1
+
+
+def test_a_lost_answer_is_given_again_for_two_minutes(gateway, provider, clock):
+    gateway(wish("bypass")).completion()
+    clock.now += 121.0
+    gateway(a_call(cache=CacheWish("bypass"), again=True)).completion()
+    assert len(provider.asked) == 2
+
+
+def test_an_answer_that_wants_a_tool_called_is_kept(gateway, provider):
+    wants = Completion("", Usage(5, 1), "tool_calls", tool_calls=(ToolCall(0, "call_1", "add", "{}"),))
+    provider.script = [wants]
+    gateway(a_call(tools=(Tool("add"),))).completion()
+    again = gateway(a_call(tools=(Tool("add"),)))
+    assert (again.facts.cache, again.completion()) == ("hit", wants)

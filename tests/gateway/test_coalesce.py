@@ -69,3 +69,18 @@ def test_refreshes_share_with_each_other(line):
     replies = [line.ask(cache=CacheWish("refresh")) for _ in range(2)]
     assert [reply.completion() for reply in replies] == [ANSWER, ANSWER]
     assert (len(line.provider.asked), line.cache.puts) == (1, 1)
+
+
+def test_a_call_that_is_sent_again_joins_its_first_sending_though_it_wants_no_cache(line):
+    line.provider.script = [STREAM]
+    first = line.ask(cache=CacheWish("bypass"))
+    again = line.ask(cache=CacheWish("bypass"), again=True)
+    assert (first.completion(), again.completion()) == (ANSWER, ANSWER)
+    assert (first.facts.cache, again.facts.cache, len(line.provider.asked)) == ("bypass", "coalesced", 1)
+
+
+def test_who_pays_with_a_key_of_his_own_shares_with_nobody(line):
+    line.provider.script = [STREAM]
+    own, other = line.ask(provider_key="sk-of-the-caller"), line.ask(provider_key="sk-of-another")
+    assert (own.completion(), other.completion(), line.ask().facts.cache) == (ANSWER, ANSWER, "hit")
+    assert len(line.provider.asked) == 2
