@@ -1,12 +1,16 @@
 """A provider that may do better the next time is asked again, politely and not for ever."""
 
+import random
 import threading
 
 import pytest
 
-from llmapi.core.calls import Attempt, Chunk, Usage
+from llmapi.core.calls import Attempt, Chunk, Facts, Usage
 from llmapi.core.errors import (
     CallEnded,
+    CircuitOpen,
+    LlmApiError,
+    Overloaded,
     ProviderBroken,
     ProviderInvalid,
     ProviderQuotaSpent,
@@ -16,14 +20,17 @@ from llmapi.core.errors import (
     ProviderUnavailable,
 )
 from llmapi.core.lifetime import Lifetime
+from llmapi.core.routing import Policy
+from llmapi.core.reply import Reply
 from llmapi.gateway.ask import ask_providers
 from llmapi.gateway.pipeline import compose
 from llmapi.gateway.retry import Retry, nap
+from llmapi.gateway.retry_budget import RetryBudget
 from tests.gateway.conftest import HELLO, PATIENCE, a_call, run
 
 DOWN = ProviderUnavailable
-CURABLE = [DOWN, ProviderThrottled, ProviderTimeout, ProviderBroken]
-FINAL = [ProviderRefused, ProviderInvalid, ProviderQuotaSpent]
+CURABLE = [DOWN, ProviderThrottled, ProviderBroken]
+FINAL = [ProviderRefused, ProviderInvalid, ProviderQuotaSpent, CircuitOpen, Overloaded]
 
 
 @pytest.mark.parametrize("kind", CURABLE)
@@ -42,6 +49,14 @@ def test_a_failure_that_asking_again_cannot_cure_is_told_at_once(gateway, provid
         gateway(a_call())
     assert (len(provider.asked), naps) == (1, [])
     assert caught.value.attempts == (Attempt("p", "m", kind.code),)
+
+
+def test_what_may_still_be_worked_on_is_asked_again_only_where_the_route_allows_it(gateway, provider):
+    provider.script = [ProviderTimeout("slow"), HELLO]
+    with pytest.raises(ProviderTimeout):
+        gateway(a_call())
+    provider.asked = []
+    assert gateway(a_call(policy=Policy(ask_in_doubt=True))).completion() == HELLO
 
 
 def test_after_the_last_attempt_the_last_failure_is_told_with_all_of_them(gateway, provider, naps):
@@ -120,3 +135,82 @@ def test_an_error_of_our_own_is_no_reason_to_ask_again(gateway, provider):
     with pytest.raises(ZeroDivisionError):
         gateway(a_call())
     assert len(provider.asked) == 1
+
+
+def test_no_attempt_comes_earlier_than_the_provider_asked_for(provider, clock):
+    chance, asked = random.Random(7), []
+
+    def pass_time(seconds, _):
+        clock.now += seconds
+
+    for _ in range(200):
+        hints = [chance.choice([0.0, chance.uniform(0, 3), chance.uniform(3, 20)]) for _ in range(2)]
+        asked.clear()
+        provider.asked = []
+        provider.script = [throttle(asked, clock, hint) for hint in hints] + [throttle(asked, clock, None)]
+        stage = Retry(sleep=pass_time, jitter=chance.random)
+        assert stage(a_call(lifetime=Lifetime(60.0, clock)), ask_providers({"p": provider}, clock)).completion() == HELLO
+        assert len(asked) == 3
+        assert [later - earlier >= hint for earlier, later, hint in zip(asked, asked[1:], hints)] == [True, True]
+
+
+def throttle(asked, clock, hint):
+    """Return a script's line that notes when it was asked and then fails with a hint, or answers when there is none."""
+
+    def line(_):
+        asked.append(clock.now)
+        if hint is None:
+            return Reply.of(HELLO, Facts())
+        raise ProviderThrottled("busy", retry_after=hint)
+
+    return line
+
+
+@pytest.mark.parametrize(("opens_after", "slept"), [(1, []), (2, [0.5])])
+def test_a_candidate_whose_breaker_opened_is_not_asked_again(provider, naps, opens_after, slept):
+    looks = []
+
+    def resting(target):
+        looks.append(target)
+        return len(looks) >= opens_after
+
+    provider.script = [DOWN("1", usage=Usage(3)), HELLO]
+    stage = Retry(3, 0.5, 8.0, lambda seconds, _: naps.append(seconds), lambda: 1.0, resting=resting)
+    with pytest.raises(ProviderUnavailable, match="1") as caught:
+        compose([stage], ask_providers({"p": provider}, lambda: 0.0))(a_call())
+    assert (naps, len(provider.asked), caught.value.usage) == (slept, 1, Usage(3))
+    assert caught.value.attempts == (Attempt("p", "m", DOWN.code, 0.0, Usage(3)),)
+    assert looks == [a_call().targets[0]] * opens_after
+
+
+def test_half_the_calls_failing_makes_a_fifth_more_calls_upstream_and_no_more(provider, clock):
+    chance = random.Random(3)
+
+    def half(_):
+        if chance.random() < 0.5:
+            raise DOWN("half")
+        return Reply.of(HELLO, Facts())
+
+    provider.script = [half]
+    stage = Retry(sleep=lambda *_: None, budget=RetryBudget(clock=clock))
+    answered = 0
+    for _ in range(2000):
+        clock.now += 0.1
+        try:
+            stage(a_call(), ask_providers({"p": provider}, clock))
+            answered += 1
+        except ProviderUnavailable:
+            pass
+    assert 2300 <= len(provider.asked) <= 2400
+    assert answered > 1100
+
+
+def test_what_was_never_sent_earns_no_retries(provider, clock):
+    budget = RetryBudget(clock=clock)
+    provider.script = [CircuitOpen("open"), Overloaded("full"), ProviderRefused("no"), HELLO]
+    for _ in range(4):
+        try:
+            Retry(budget=budget)(a_call(), ask_providers({"p": provider}, clock))
+        except LlmApiError:
+            pass
+    assert budget.state()["firsts"] == 2
