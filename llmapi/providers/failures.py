@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -30,12 +30,28 @@ MALFORMED = (ValueError, LookupError, TypeError, AttributeError)  # JSONDecodeEr
 
 CONTEXT = re.compile(
     r"context[_ ](length|window|size)|maximum context|exceeds the (maximum number of tokens|context)"
-    r"|input token count|token limit|prompt is too long|too many tokens|input is too long",
+    r"|input token count|token limit|context limit|prompt is too long|too many tokens|input is too long",
     re.I,
 )
 BLOCKED = re.compile(r"content[_ ](filter|policy)|moderation|responsible_?ai|safety system", re.I)
-SPENT = re.compile(r"insufficient_quota|billing_hard_limit|insufficient balance|credit balance|PerDay", re.I)
+SPENT = re.compile(r"insufficient_quota|billing_hard_limit|insufficient balance|PerDay|spend_limit", re.I)
+NO_MONEY = re.compile(r"credit balance is too low|specified API usage limits", re.I)  # Anthropic's, with a 400
 BAD_KEY = re.compile(r"API_KEY_INVALID|api key not valid|invalid_api_key", re.I)
+# The statuses of Anthropic's kinds of error, for those that come as an event of a stream.
+KINDS: Mapping[str, int] = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+LIMITS = ("requests", "tokens", "input-tokens", "output-tokens")  # what Anthropic's headers count
+DIGITS = re.compile(r"[0-9]{3}")
 SHORT_CODE = re.compile(r"^[A-Za-z][A-Za-z_]{2,49}$")
 
 
@@ -106,7 +122,7 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 def by_status(said: Said) -> LlmApiError:
     """Return what an error answer means."""
-    if said.status in (402, 429):
+    if said.status in (402, 429) or said.matches(NO_MONEY):
         return throttled(said)
     if said.status == 408:
         return said.error(ProviderTimeout, "The provider gave up on the request.")
@@ -116,7 +132,7 @@ def by_status(said: Said) -> LlmApiError:
 
 
 def throttled(said: Said) -> LlmApiError:
-    if said.status == 402 or said.matches(SPENT):
+    if said.status != 429 or said.matches(SPENT):
         return said.error(ProviderQuotaSpent, "The quota at the provider is spent.", retry_after=said.wait)
     return said.error(ProviderThrottled, "The provider asks us to slow down.", retry_after=said.wait)
 
@@ -149,10 +165,8 @@ def by_type(chain: list[BaseException], names: set[str]) -> LlmApiError:
 
 
 def heard(error: BaseException, now: Callable[[], datetime]) -> Said | None:
-    """Return what an error answer said, if this error carries one: google-genai's, openai's, or an error in a 200."""
-    body = getattr(error, "details", None) or getattr(error, "body", None)
-    if isinstance(error, ValueError) and error.args and isinstance(error.args[0], Mapping):
-        body = error.args[0]  # OpenAI's format: {"error": …} with status 200
+    """Return what an error answer said, if this error carries one: of any vendor's library, or an error in a 200."""
+    body = body_of(error)
     inner = body.get("error", body) if isinstance(body, Mapping) else {}
     status = first_status(getattr(error, "status_code", None), getattr(error, "code", None), inner)
     if status is None and not is_api_error(error, inner):
@@ -162,11 +176,21 @@ def heard(error: BaseException, now: Callable[[], datetime]) -> Said | None:
     return Said(status or guessed_status(text), short_code(inner), text, wait)
 
 
+def body_of(error: BaseException) -> Any:
+    """Return the JSON or the text of an error answer as google-genai, openai or anthropic keep it, or None."""
+    if isinstance(error, ValueError) and error.args and isinstance(error.args[0], Mapping):
+        return error.args[0]  # OpenAI's format: {"error": …} with status 200
+    details = getattr(error, "details", None)
+    return details if details and isinstance(details, Mapping | list) else getattr(error, "body", None)
+
+
 def first_status(status_code: Any, code: Any, inner: Any) -> int | None:
-    within = inner.get("code") if isinstance(inner, Mapping) else None
-    for each in (status_code, code, within):
-        number = int(each) if isinstance(each, str) and each.isdigit() else each
-        if isinstance(number, int) and 100 <= number <= 599:
+    """Return the status of an error; an error inside a success has one only in its own words."""
+    within, kind = (inner.get("code"), inner.get("type")) if isinstance(inner, Mapping) else (None, None)
+    named = KINDS.get(kind) if isinstance(kind, str) else None
+    for each in (status_code, code, within, named):
+        number = int(each) if isinstance(each, str) and DIGITS.fullmatch(each) else each
+        if isinstance(number, int) and 300 <= number <= 599:
             return number
     return None
 
@@ -205,7 +229,21 @@ def asked_wait(inner: Any, headers: Any, now: Callable[[], datetime]) -> float |
         return None
     if (thousandths := seconds(headers.get("retry-after-ms"))) is not None:
         return thousandths / 1000
-    return retry_after(headers.get("retry-after"), now)
+    if (wait := retry_after(headers.get("retry-after"), now)) is not None:
+        return wait
+    return anthropic_wait(headers, now)
+
+
+def anthropic_wait(headers: Mapping[str, str], now: Callable[[], datetime]) -> float | None:
+    """Return the seconds until the last of Anthropic's spent limits is full again, or None when none is told."""
+    waits = []
+    for limit in LIMITS:
+        name = f"anthropic-ratelimit-{limit}"
+        with suppress(ValueError, TypeError, OverflowError):
+            if int(headers.get(f"{name}-remaining", "")) <= 0:
+                when = datetime.fromisoformat(headers.get(f"{name}-reset", ""))
+                waits.append((when - now()).total_seconds())
+    return min(LONGEST_WAIT, max(0.0, *waits)) if waits else None
 
 
 def retry_after(value: str | None, now: Callable[[], datetime] = utc_now) -> float | None:

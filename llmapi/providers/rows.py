@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-ABILITIES = frozenset("chat stream json_schema logprobs votes embeddings".split())  # votes: worth asking several times
+# votes: worth asking several times; tools: can want functions called
+ABILITIES = frozenset("chat stream json_schema logprobs votes embeddings tools".split())
 EMBEDDINGS = frozenset({"embeddings"})
 
 
@@ -37,7 +38,7 @@ class Model:
         return f"{self.provider}/{self.name}"
 
 
-CHAT = "chat stream json_schema votes"
+CHAT = "chat stream json_schema votes tools"
 
 VENDORS: tuple[Vendor, ...] = (
     Vendor("local", "", "", can("chat stream json_schema")),
@@ -49,6 +50,7 @@ VENDORS: tuple[Vendor, ...] = (
         can(f"{CHAT} logprobs embeddings"),
         {"max_tokens": "max_completion_tokens"},
     ),
+    Vendor("anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY", can(CHAT)),
     Vendor("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY", can(CHAT)),
     Vendor(
         "mistral",
@@ -57,7 +59,7 @@ VENDORS: tuple[Vendor, ...] = (
         can(f"{CHAT} embeddings"),
         {"seed": "random_seed"},
     ),
-    Vendor("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", can("chat stream votes logprobs")),
+    Vendor("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", can("chat stream votes logprobs tools")),
     Vendor("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", can(CHAT)),
     Vendor("together", "https://api.together.xyz/v1", "TOGETHER_API_KEY", can(f"{CHAT} embeddings")),
     Vendor("vllm", "http://127.0.0.1:8000/v1", "", can(f"{CHAT} logprobs embeddings")),
@@ -94,6 +96,14 @@ MODELS: tuple[Model, ...] = (
     Model("openai", "o4-mini", 200_000, "o4-mini, thinks first", NO_LOGPROBS),
     Model("openai", "text-embedding-3-small", 8191, "OpenAI's text embeddings, 1536 dimensions", EMBEDDINGS),
     Model("openai", "text-embedding-3-large", 8191, "OpenAI's text embeddings, 3072 dimensions", EMBEDDINGS),
+    Model("anthropic", "claude-opus-5-5", 1_000_000, "Claude Opus 5.5, thinks first"),
+    Model("anthropic", "claude-sonnet-5-5", 1_000_000, "Claude Sonnet 5.5, thinks first"),
+    Model("anthropic", "claude-haiku-5-5", 1_000_000, "Claude Haiku 5.5: small and quick"),
+    Model("anthropic", "claude-opus-5", 1_000_000, "Claude Opus 5"),
+    Model("anthropic", "claude-sonnet-5", 1_000_000, "Claude Sonnet 5"),
+    Model("anthropic", "claude-sonnet-4-6", 1_000_000, "Claude Sonnet 4.6: takes a temperature"),
+    Model("anthropic", "claude-opus-4-5", 200_000, "Claude Opus 4.5: takes a temperature"),
+    Model("anthropic", "claude-haiku-4-5", 200_000, "Claude Haiku 4.5: small, takes a temperature"),
     Model("mistral", "mistral-small-latest", 128_000, "Mistral's current small model"),
     Model("mistral", "mistral-embed", 8192, "Mistral's text embeddings", EMBEDDINGS),
     Model("deepseek", "deepseek-chat", 128_000, "DeepSeek's current chat model"),
@@ -109,6 +119,7 @@ PREFIXES: tuple[tuple[str, str], ...] = (
     ("o3", "openai"),
     ("o4", "openai"),
     ("text-embedding-", "openai"),
+    ("claude-", "anthropic"),
     ("mistral-", "mistral"),
     ("ministral-", "mistral"),
     ("codestral-", "mistral"),

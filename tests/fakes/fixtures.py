@@ -1,9 +1,10 @@
-"""Fixtures of the fakes, for every room: `gemini` and `openai_upstream`."""
+"""Fixtures of the fakes, for every room: `gemini`, `openai_upstream` and `anthropic_upstream`."""
 
 from collections.abc import Iterator
 
 import pytest
 
+from tests.fakes.anthropic import FakeAnthropic
 from tests.fakes.gemini import FakeGemini
 from tests.fakes.openai import FakeOpenAI
 
@@ -19,4 +20,11 @@ def gemini() -> Iterator[FakeGemini]:
 def openai_upstream() -> Iterator[FakeOpenAI]:
     """A fake of OpenAI's API; give adapters its `base`."""
     with FakeOpenAI() as upstream:
+        yield upstream  # type: ignore[misc]
+
+
+@pytest.fixture
+def anthropic_upstream() -> Iterator[FakeAnthropic]:
+    """A fake of Anthropic's API."""
+    with FakeAnthropic() as upstream:
         yield upstream  # type: ignore[misc]

@@ -117,6 +117,10 @@ class Upstream:
         """Return the JSON values (or str) of a stream's events."""
         return [self.whole(asked, wanted)]
 
+    def framed(self, event: Any) -> str:
+        """Return one event of a stream as server-sent events write it."""
+        return f"data: {event if isinstance(event, str) else json.dumps(event)}\n\n"
+
     def wrong(self, wanted: Status) -> Any:
         """Return the JSON of an error."""
         return {"error": {"code": wanted.code, "message": wanted.message}}
@@ -239,8 +243,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
             self._pass(gate, gap if number else 0.0)
-            data = event if isinstance(event, str) else json.dumps(event)
-            self._chunk(f"data: {data}\n\n".encode())
+            self._chunk(self.server.upstream.framed(event).encode())
         self._chunk(b"")
 
     def _chunk(self, data: bytes) -> None:

@@ -18,7 +18,7 @@ ALIASES = {
 
 @pytest.fixture
 def catalog():
-    return Catalog(of_aliases(ALIASES), {"gemini", "openai", "local"})
+    return Catalog(of_aliases(ALIASES), {"gemini", "openai", "anthropic", "local"})
 
 
 def names(choice):
@@ -34,6 +34,7 @@ def names(choice):
         ("gemini-9-ultra", "gemini/gemini-9-ultra"),
         ("gpt-9", "openai/gpt-9"),
         ("o3-pro", "openai/o3-pro"),
+        ("claude-haiku-9", "anthropic/claude-haiku-9"),
         ("default", "gemini/gemini-flash-latest"),
         ("text", "gemini/gemini-flash-latest"),
     ],
@@ -55,6 +56,7 @@ def test_candidates_without_a_key_are_passed_over():
     [
         ("gpt-4o-mini", "OPENAI_API_KEY"),
         ("groq/llama-3", "GROQ_API_KEY"),
+        ("claude-opus-5", "ANTHROPIC_API_KEY"),
         ("default", "GOOGLE_API_KEY"),
         ("vllm/mine", "vllm is not configured"),
     ],
@@ -77,10 +79,11 @@ def test_a_name_nobody_knows_or_could_know_is_refused_by_field(catalog, name):
 @pytest.mark.parametrize(
     "name, able",
     [
-        ("gemini-flash-latest", "chat json_schema stream votes"),
-        ("gpt-4o", "chat json_schema logprobs stream votes"),
-        ("gpt-5-mini", "chat json_schema stream votes"),
-        ("gpt-5.4-nano", "chat json_schema stream votes"),
+        ("gemini-flash-latest", "chat json_schema stream tools votes"),
+        ("gpt-4o", "chat json_schema logprobs stream tools votes"),
+        ("gpt-5-mini", "chat json_schema stream tools votes"),
+        ("gpt-5.4-nano", "chat json_schema stream tools votes"),
+        ("claude-haiku-4-5", "chat json_schema stream tools votes"),
         ("local/smollm2-135m-instruct", "chat json_schema stream"),
         ("local/all-minilm-l6-v2", "embeddings"),
         ("gemini-embedding-001", "embeddings"),
