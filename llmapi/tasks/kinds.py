@@ -9,6 +9,7 @@ from llmapi.core.contracts import Models
 from llmapi.tasks.answers import Json
 from llmapi.tasks.classify import Wish, answer_classify_many, classify_calls
 from llmapi.tasks.code import Unfenced, answer_code, code_call, code_output, read_code, verification_of
+from llmapi.tasks.confidence import answer_with_confidence
 from llmapi.tasks.runner import Plan, Wanted
 from llmapi.tasks.tab import Tab
 from llmapi.tasks.text import answer_text, read_text, text_call
@@ -21,8 +22,9 @@ class TextTask:
         self._system = system
 
     def answer(self, tab: Tab, base: Call, wanted: Wanted) -> Json:
-        """Return the text; JSON that follows no schema goes back once."""
-        return answer_text(tab.ask, self._call(base, wanted))
+        """Return the text; JSON that follows no schema goes back once. With `confidence`, how sure the model was."""
+        call = self._call(base, wanted)
+        return answer_with_confidence(tab.ask, call) if wanted.get("confidence") else answer_text(tab.ask, call)
 
     def stream(self, tab: Tab, base: Call, wanted: Wanted) -> Iterator[str | Json]:
         """Yield the text as it comes; JSON is checked at the end and not repaired."""
