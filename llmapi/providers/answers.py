@@ -1,63 +1,30 @@
-"""Between our words and LangChain's: messages in, chunks out, and what counts as an answer.
+"""From LangChain's words into ours: what counts as an answer, and the chunks it is made of.
 
 Vendors report a blocked prompt, a blocked answer and an empty one as a success; here they become errors that keep what
 was billed. The same rules hold for a plain answer and for a stream.
 """
 
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-from llmapi.core.calls import NOTHING, Call, Chunk, Facts, Finish, TokenLogprobs, Usage
+from llmapi.core.calls import NOTHING, Call, Chunk, Facts, Finish, TokenLogprobs, ToolCall, Usage
 from llmapi.core.errors import LlmApiError, ProviderBroken, ProviderInvalid, ProviderRefused
 from llmapi.core.reply import Reply
 from llmapi.providers.exchange import Exchange, during, stepping
 from llmapi.providers.failures import our_errors
+from llmapi.providers.tool_calls import CallPieces, whole_calls
+from llmapi.providers.usage import Bill, clean, counted, is_finite, lost_usage
 
 KEPT = 65_536  # bytes of a plain answer an exchange remembers for `lost_usage`
-MOST_TOKENS = 100_000_000  # of one answer; a larger count is an error of the vendor's
 
 FINISHES: Mapping[str, Finish] = {"stop": "stop", "length": "length", "max_tokens": "length"}
+CALLING = frozenset({"stop", "tool_calls", "tool_use"})  # how an answer ends that wants tools called
 BLOCKS = frozenset(
     "safety recitation blocklist prohibited_content spii image_safety content_filter language".split()
 )
-
-
-def langchain_messages(call: Call) -> list[Any]:
-    """Return a call's messages as LangChain's."""
-    from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
-
-    kinds: Mapping[str, Any] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
-    return [kinds[message.role](message.text) for message in call.messages]
-
-
-def said_whole(chat: Any, call: Call, knobs: Mapping[str, Any]) -> Any:
-    """Return the message that answers a call.
-
-    Through the methods that every LangChain chat model implements, not through `invoke` and `stream` around them: what
-    these add (callbacks, tracing, a description of the model) is a fifth of a call's CPU, and would send prompts to
-    wherever a LANGSMITH_… variable points.
-    """
-    result = chat._generate(langchain_messages(call), **knobs)
-    return with_facts(result.generations[0], result.llm_output)
-
-
-def said_streamed(chat: Any, call: Call, knobs: Mapping[str, Any]) -> Iterator[Any]:
-    """Yield the messages of a streamed answer, as `said_whole`; closing it closes the vendor's stream."""
-    with closing(chat._stream(langchain_messages(call), **knobs)) as parts:
-        for part in parts:
-            yield with_facts(part, None)
-
-
-def with_facts(generation: Any, output: Mapping[str, Any] | None) -> Any:
-    """Return a generation's message with all that was told about it, as LangChain's `invoke` puts it together."""
-    message = generation.message
-    told = {**(output or {}), **(generation.generation_info or {})}
-    message.response_metadata = {**told, **message.response_metadata}
-    return message
 
 
 def model_of(call: Call) -> str:
@@ -76,32 +43,21 @@ def read_whole(ask: Callable[[], Any], call: Call, exchange: Exchange) -> Chunk:
                 message = ask()
             counts = counted(message)
             usage = None if counts is None else clean(counts)
-            part = Part.of(message)
+            part = Part.of(message, whole_calls(message))
             part.refuse_blocked()
-            if not part.text.strip():
+            if not part.says:
                 nothing_said(part.finish, call)
     except LlmApiError as error:
         error.usage = usage or lost_usage(exchange.body)
         raise
-    return Chunk(part.text, usage or NOTHING, finish_of(part.finish), part.logprobs)
-
-
-def lost_usage(body: bytes) -> Usage:
-    """Return the usage of an answer without a word from its own bytes: LangChain drops it although it is billed."""
-    try:
-        found = json.loads(body)
-        usage = found.get("usageMetadata") or found.get("usage") or {}  # Gemini's word, OpenAI's word
-        given = usage.get("promptTokenCount", usage.get("prompt_tokens"))
-        said = usage.get("candidatesTokenCount", usage.get("completion_tokens"))
-        return clean((whole_number(given), whole_number(said), 0, 0))
-    except (ValueError, AttributeError):
-        return NOTHING
+    finish = finish_of(part.finish, bool(part.calls))
+    return Chunk(part.text, usage or NOTHING, finish, part.logprobs, tool_calls=part.calls)
 
 
 def read_stream(
     parts: Iterator[Any], call: Call, exchange: Exchange, *, cumulative: bool = False
 ) -> Iterator[Chunk]:
-    """Yield a streamed answer's chunks, the first one with text in it; what fails keeps the usage so far.
+    """Yield a streamed answer's chunks, the first one with words or a tool's call in it; a failure keeps the usage.
 
     cumulative: each report of usage counts from the start, instead of from the one before
     """
@@ -114,31 +70,51 @@ def read_stream(
         raise
 
 
-def chunks_of(parts: Iterable[Any], call: Call, billed: "Bill") -> Iterator[Chunk]:
-    held, begun, finish, blocked = NO_CHUNK, False, "", None
-    for message in parts:
-        part = Part.of(message)
-        finish = part.finish or finish
-        blocked = part if part.blocked else blocked
-        held = held_with(held, part, billed.more(counted(message)))
-        begun = begun or bool(held.text.strip())
-        if begun and not blocked and held != NO_CHUNK:
+def chunks_of(messages: Iterable[Any], call: Call, billed: Bill) -> Iterator[Chunk]:
+    said, held = Said(), NO_CHUNK
+    for message in messages:
+        held = held_with(held, said.part(message), billed.more(counted(message)))
+        said.begun = said.begun or bool(held.text.strip() or held.tool_calls)
+        if said.begun and not said.blocked and held != NO_CHUNK:
             yield held
             held = NO_CHUNK
-    if blocked:  # told only now, for the usage comes last
-        blocked.refuse_blocked()
-    if not finish:
+    if said.blocked:  # told only now, for the usage comes last
+        said.blocked.refuse_blocked()
+    if not said.finish:
         raise ProviderBroken("The provider's stream ended in the middle of the answer.")
-    if not begun:
-        nothing_said(finish, call)
-    yield replace(held, finish=finish_of(finish))
+    if not said.begun:
+        nothing_said(said.finish, call)
+    yield replace(held, finish=finish_of(said.finish, said.calls.any()))
 
 
 NO_CHUNK = Chunk()
 
 
 def held_with(held: Chunk, part: "Part", usage: Usage) -> Chunk:
-    return Chunk(held.text + part.text, held.usage + usage, None, held.logprobs + part.logprobs)
+    return Chunk(
+        held.text + part.text,
+        held.usage + usage,
+        None,
+        held.logprobs + part.logprobs,
+        tool_calls=held.tool_calls + part.calls,
+    )
+
+
+class Said:
+    """What is known of a stream from the parts that came so far."""
+
+    def __init__(self) -> None:
+        self.begun = False  # it said something that counts
+        self.finish = ""
+        self.blocked: Part | None = None
+        self.calls = CallPieces()
+
+    def part(self, message: Any) -> "Part":
+        """Read the next part."""
+        part = Part.of(message, self.calls.of(message))
+        self.finish = part.finish or self.finish
+        self.blocked = part if part.blocked else self.blocked
+        return part
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,15 +125,21 @@ class Part:
     finish: str  # the vendor's word in lower case, "" while it goes on
     blocked: bool
     logprobs: tuple[TokenLogprobs, ...]
+    calls: tuple[ToolCall, ...]
 
     @classmethod
-    def of(cls, message: Any) -> "Part":
+    def of(cls, message: Any, calls: tuple[ToolCall, ...]) -> "Part":
         facts: Mapping[str, Any] = message.response_metadata
         finish = str(facts.get("finish_reason") or "").lower()
         feedback = facts.get("prompt_feedback") or {}
         refusal = message.additional_kwargs.get("refusal")
         blocked = bool(finish in BLOCKS or feedback.get("block_reason") or refusal)
-        return cls(str(message.text), finish, blocked, read_logprobs(facts.get("logprobs")))
+        return cls(str(message.text), finish, blocked, read_logprobs(facts.get("logprobs")), calls)
+
+    @property
+    def says(self) -> bool:
+        """Whether there is anything to hand out."""
+        return bool(self.text.strip() or self.calls)
 
     def refuse_blocked(self) -> None:
         if self.blocked:
@@ -165,8 +147,8 @@ class Part:
 
 
 def nothing_said(finish: str, call: Call) -> NoReturn:
-    """Raise what an answer without text means."""
-    if finish_of(finish) == "length":
+    """Raise what an answer means that says nothing and wants no tool called."""
+    if finish_of(finish, False) == "length":
         raise ProviderInvalid(
             f"The model used all {call.max_tokens} tokens before it said anything; raise max_tokens.",
             max_tokens=call.max_tokens,
@@ -174,7 +156,10 @@ def nothing_said(finish: str, call: Call) -> NoReturn:
     raise ProviderBroken("The provider's answer is empty.")
 
 
-def finish_of(word: str) -> Finish:
+def finish_of(word: str, calls: bool) -> Finish:
+    """Return why an answer ended; `calls`: it wants tools called, which Gemini ends like any other answer."""
+    if calls and word in CALLING:
+        return "tool_calls"
     return FINISHES.get(word, "other")
 
 
@@ -191,64 +176,6 @@ def read_logprobs(found: Any) -> tuple[TokenLogprobs, ...]:
 
 def tops(rows: Any) -> tuple[tuple[str, float], ...]:
     return tuple((str(row["token"]), float(row["logprob"])) for row in rows or () if is_finite(row.get("logprob")))
-
-
-def is_finite(number: Any) -> bool:
-    return isinstance(number, int | float) and math.isfinite(number)
-
-
-class Bill:
-    """The usage of a stream, summed from what it reports on its way; each step tells what came new."""
-
-    def __init__(self, cumulative: bool) -> None:
-        self.total = NOTHING
-        self._cumulative = cumulative
-        self._raw = (0, 0, 0, 0)
-
-    def more(self, counts: tuple[int, int, int, int] | None) -> Usage:
-        """Take one report; returns what it adds, which may be negative: Gemini takes back what it counted too much."""
-        if counts is None:
-            return NOTHING
-        old = (0, 0, 0, 0) if self._cumulative else self._raw
-        self._raw = tuple(map(sum, zip(old, counts, strict=True)))  # type: ignore[assignment]
-        before, self.total = self.total, clean(self._raw)
-        return Usage(
-            self.total.input_tokens - before.input_tokens,
-            self.total.output_tokens - before.output_tokens,
-            self.total.cached_tokens - before.cached_tokens,
-            self.total.reasoning_tokens - before.reasoning_tokens,
-        )
-
-
-def counted(message: Any) -> tuple[int, int, int, int] | None:
-    """Return input, output, cached and reasoning tokens as a message reports them, or None."""
-    usage = getattr(message, "usage_metadata", None)
-    if not usage:
-        return None
-    return (
-        whole_number(usage.get("input_tokens")),
-        whole_number(usage.get("output_tokens")),
-        detail(usage.get("input_token_details"), "cache_read"),
-        detail(usage.get("output_token_details"), "reasoning"),
-    )
-
-
-def detail(rows: Any, name: str) -> int:
-    """Return a detail whatever service tier its name begins with, e.g. "flex_cache_read"."""
-    return sum(whole_number(count) for key, count in (rows or {}).items() if key.endswith(name))
-
-
-def whole_number(count: Any) -> int:
-    """Return a token count as an int, 0 for what cannot be one."""
-    if isinstance(count, bool) or not is_finite(count) or abs(count) > MOST_TOKENS:
-        return 0
-    return int(count)
-
-
-def clean(counts: tuple[int, int, int, int]) -> Usage:
-    """Return counts as a usage that makes sense: nothing negative, no part larger than its whole."""
-    given, said, cached, thought = (max(0, count) for count in counts)
-    return Usage(given, said, min(cached, given), min(thought, said))
 
 
 def unit_vectors(rows: Sequence[Sequence[float]], wanted: int) -> tuple[tuple[float, ...], ...]:

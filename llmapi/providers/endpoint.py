@@ -3,14 +3,16 @@
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from llmapi.core.calls import Call, Chunk
 from llmapi.core.errors import LlmApiError, ProviderInvalid
 from llmapi.core.reply import Reply
-from llmapi.providers.answers import KEPT, begun, read_stream, read_whole, said_streamed, said_whole
-from llmapi.providers.exchange import Exchange
+from llmapi.providers.answers import KEPT, begun, read_stream, read_whole
+from llmapi.providers.exchange import AttemptTime, Exchange
 from llmapi.providers.failures import our_errors
+from llmapi.providers.messages import langchain_messages, said_streamed, said_whole
 from llmapi.providers.outcomes import Outcomes
 from llmapi.providers.own_keys import OwnClients, is_of_the_key, told_to
 from llmapi.providers.transport import Transport
@@ -47,10 +49,16 @@ class Endpoint(ABC):
         """Ask once; returns with the first chunk in hand."""
         if not self._usable and not call.provider_key:
             raise ProviderInvalid("No key is configured for this provider.")
-        work = self._embedded if call.inputs else self._streamed if call.stream else self._plain
-        reply = begun(self.name, call, self._watched(call, work))
-        self._outcomes.good()
-        return reply
+        if (seconds := call.policy.attempt_timeout) is None:
+            return self._asked(call)
+        time = AttemptTime(call.lifetime, seconds)
+        try:
+            reply = self._asked(replace(call, lifetime=time.lifetime))
+        except BaseException:
+            time.release()
+            raise
+        time.begun()
+        return reply.when_ended(lambda *_: time.release())
 
     def health(self) -> Mapping[str, Any]:
         """Return how the last calls went."""
@@ -60,6 +68,12 @@ class Endpoint(ABC):
         """Forget the clients; the transport belongs to who made it."""
         self._made = None
         self._own.clear()
+
+    def _asked(self, call: Call) -> Reply:
+        work = self._embedded if call.inputs else self._streamed if call.stream else self._plain
+        reply = begun(self.name, call, self._watched(call, work))
+        self._outcomes.good()
+        return reply
 
     def _watched(self, call: Call, work: Callable[[Call], Iterator[Chunk]]) -> Iterator[Chunk]:
         """Yield an answer, noting how it fails."""
@@ -74,14 +88,14 @@ class Endpoint(ABC):
 
     def _plain(self, call: Call) -> Iterator[Chunk]:
         def ask() -> Any:
-            return said_whole(self._chat(call), call, self._knobs(call))
+            return said_whole(self._chat(call), self._messages(call), self._knobs(call))
 
         yield read_whole(ask, call, Exchange(call.lifetime, keep=KEPT))
 
     def _streamed(self, call: Call) -> Iterator[Chunk]:
         exchange = Exchange(call.lifetime)
         with our_errors(exchange):
-            parts = said_streamed(self._chat(call), call, self._knobs(call))
+            parts = said_streamed(self._chat(call), self._messages(call), self._knobs(call))
         yield from read_stream(parts, call, exchange, cumulative=self.cumulative)
 
     def _client(self, call: Call) -> Any:
@@ -98,6 +112,10 @@ class Endpoint(ABC):
             if self._made is None:
                 self._made = self._make(self._api_key)
             return self._made
+
+    def _messages(self, call: Call) -> list[Any]:
+        """Return the conversation in LangChain's words."""
+        return langchain_messages(call.messages)
 
     @abstractmethod
     def _make(self, api_key: str) -> Any:

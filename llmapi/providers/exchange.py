@@ -24,6 +24,23 @@ class Exchange:
 current: ContextVar[Exchange | None] = ContextVar("current", default=None)
 
 
+class AttemptTime:
+    """The time that one asking of several gets: little until its first chunk, then as long as the call lives.
+
+    lifetime: the asking's own, which ends with the call's
+    """
+
+    def __init__(self, whole: Lifetime, seconds: float) -> None:
+        self.lifetime = whole.twin()
+        self.lifetime.deadline -= max(0.0, whole.remaining() - seconds)
+        self._deadline = whole.deadline
+        self.release = whole.on_end(self.lifetime.end)
+
+    def begun(self) -> None:
+        """Let the answer go on: sockets look at the deadline anew before each read."""
+        self.lifetime.deadline = self._deadline
+
+
 @contextmanager
 def during(exchange: Exchange) -> Iterator[None]:
     """Let the transport know of this exchange while the vendor's library works."""

@@ -1,18 +1,22 @@
 """Gemini through LangChain: one long-lived client for an endpoint, shared by every thread and model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from llmapi.core.calls import Call, Chunk
+from llmapi.core.calls import Call, Chunk, Message, Tool
+from llmapi.core.errors import ProviderInvalid
 from llmapi.providers.answers import model_of, unit_vectors
 from llmapi.providers.endpoint import Endpoint
 from llmapi.providers.exchange import Exchange, during
 from llmapi.providers.failures import our_errors
+from llmapi.providers.messages import langchain_messages
 from llmapi.providers.transport import Transport
 
 ENDPOINT = "https://generativelanguage.googleapis.com"
 FIXED_SAMPLING = frozenset({"gemini-3.5-flash-lite", "gemini-3.6-flash", "gemini-4-argon"})  # take no temperature
 BATCH = 100  # texts of one embedding request, Gemini's limit
+MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}  # of calling tools
 
 
 class Gemini(Endpoint):
@@ -39,6 +43,9 @@ class Gemini(Endpoint):
 
     def _knobs(self, call: Call) -> dict[str, Any]:
         return knobs(call)
+
+    def _messages(self, call: Call) -> list[Any]:
+        return langchain_messages(told_apart(call.messages))
 
     def _make(self, api_key: str) -> Any:
         from langchain_google_genai import ChatGoogleGenerativeAI
@@ -73,4 +80,45 @@ def knobs(call: Call) -> dict[str, Any]:
         wanted |= {"temperature": None, "top_p": None}
     if call.schema is not None:
         wanted |= {"response_mime_type": "application/json", "response_json_schema": dict(call.schema)}
+    if call.tools:
+        wanted |= {"tools": [declared(call.tools)]}
+        wanted |= {"tool_config": {"function_calling_config": choice(call.tool_choice)} if call.tool_choice else None}
     return {name: value for name, value in wanted.items() if value is not None}
+
+
+def declared(tools: Sequence[Tool]) -> Any:
+    """Return tools in Google's words, their schemas as they are: LangChain would rewrite them into a smaller format."""
+    from google.genai.types import FunctionDeclaration
+    from google.genai.types import Tool as Declarations
+
+    rows = [
+        FunctionDeclaration(
+            name=tool.name,
+            description=tool.description or None,
+            parameters_json_schema=dict(tool.parameters) or None,
+        )
+        for tool in tools
+    ]
+    return Declarations(function_declarations=rows)
+
+
+def choice(wanted: str) -> dict[str, Any]:
+    """Return a tool choice in Gemini's words; anything but the three words is a tool's name."""
+    return {"mode": MODES[wanted]} if wanted in MODES else {"mode": "ANY", "allowed_function_names": [wanted]}
+
+
+def told_apart(messages: Sequence[Message]) -> list[Message]:
+    """Return messages whose tools' calls have each an id of its own: LangChain finds a call's result by it.
+
+    A client may number its calls anew in each turn. Gemini itself sees no ids, only an order.
+    """
+    latest: dict[str, str] = {}
+    found: list[Message] = []
+    for message in messages:
+        ids = [f"{len(found)}.{number}" for number in range(len(message.tool_calls))]
+        latest |= {call.id: id for call, id in zip(message.tool_calls, ids, strict=True)}
+        if message.role == "tool" and message.tool_call_id not in latest:  # LangChain would leave it out in silence
+            raise ProviderInvalid("A tool's result belongs to no call of the conversation.")
+        calls = tuple(replace(call, id=id) for call, id in zip(message.tool_calls, ids, strict=True))
+        found.append(replace(message, tool_calls=calls, tool_call_id=latest.get(message.tool_call_id, "")))
+    return found

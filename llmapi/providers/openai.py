@@ -4,12 +4,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llmapi.core.calls import Call, Chunk
-from llmapi.providers.answers import clean, model_of, unit_vectors, whole_number
+from llmapi.core.calls import Call, Chunk, Tool
+from llmapi.providers.answers import model_of, unit_vectors
 from llmapi.providers.endpoint import Endpoint
 from llmapi.providers.exchange import Exchange, during
 from llmapi.providers.failures import our_errors
+from llmapi.providers.messages import langchain_messages
 from llmapi.providers.transport import Transport
+from llmapi.providers.usage import clean, whole_number
 
 MOST_LOGPROBS = 20  # alternatives a token can be asked for
 FIXED_SAMPLING = re.compile(r"(o\d|gpt-5(?!-chat|\.[1-4])|gpt-[6-9])")  # OpenAI's models that reject a temperature
@@ -52,11 +54,14 @@ class OpenAIFormat(Endpoint):
     def _chat(self, call: Call) -> Any:
         return self._client(call).model_copy(update={"model_name": model_of(call)})
 
+    def _messages(self, call: Call) -> list[Any]:
+        return langchain_messages(call.messages, verbatim=True)
+
     def _make(self, api_key: str) -> Any:
         import httpx2
         from langchain_openai import ChatOpenAI
 
-        return ChatOpenAI(
+        chat = ChatOpenAI(
             model="gpt-5-mini",
             api_key=api_key or "none",  # type: ignore[arg-type]  # LangChain insists on one; local servers do not
             base_url=self._base_url,
@@ -66,6 +71,10 @@ class OpenAIFormat(Endpoint):
             use_responses_api=False,
             output_version="v0",
         )
+        if api_key != self._api_key:  # somebody else's: what the environment says of our account is not theirs
+            chat.root_client.organization = chat.root_client.project = None
+            chat.root_client._custom_headers = {}
+        return chat
 
     def _knobs(self, call: Call) -> dict[str, Any]:
         """Return what a call sets, in this vendor's words; what it leaves open stays the vendor's default.
@@ -90,7 +99,22 @@ def fields(call: Call) -> dict[str, Any]:
         "logprobs": True if most else None,
         "top_logprobs": most or None,
         "response_format": None if call.schema is None else json_schema(call.schema),
+        "tools": [function(tool) for tool in call.tools] or None,
+        "tool_choice": choice(call.tool_choice) if call.tools else None,
     }
+
+
+def function(tool: Tool) -> dict[str, Any]:
+    """Return a tool in OpenAI's words; without parameters it is called with none."""
+    wanted = {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
+    return {"type": "function", "function": {name: value for name, value in wanted.items() if value}}
+
+
+def choice(wanted: str) -> Any:
+    """Return a tool choice in OpenAI's words; anything but its three words is a tool's name."""
+    if wanted in ("", "auto", "none", "required"):
+        return wanted or None
+    return {"type": "function", "function": {"name": wanted}}
 
 
 def fixed_sampling(model: str) -> bool:

@@ -133,7 +133,7 @@ def failure(error: BaseException, lifetime: Lifetime, *, answered: bool) -> LlmA
     if lifetime.ended:
         return CallEnded("The call was ended while the provider was asked.")
     if isinstance(error, trouble.ReadTimeoutError | TimeoutError) or lifetime.remaining() <= 0.0:
-        return ProviderTimeout("The provider did not answer within the time of the call.")
+        return ProviderTimeout("The provider did not answer within the time it had.")
     if isinstance(error, trouble.SSLError):
         return ProviderUnavailable("No trusted connection to the provider could be made.")
     if isinstance(error, trouble.NewConnectionError | trouble.ConnectTimeoutError):

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from llmapi.core.calls import ToolCall
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -12,7 +14,8 @@ class Answer:
 
     text: str = "Fine."
     pieces: tuple[str, ...] = ()  # how a stream cuts the text; (): at its spaces
-    finish: str | None = "stop"  # stop, length, blocked (for its content), or None: never said
+    tool_calls: tuple[ToolCall, ...] = ()  # wanted after the text; Gemini's have no ids
+    finish: str | None = "stop"  # stop, length, tool_calls, blocked (for its content), or None: never said
     usage: Mapping[str, Any] | None = None  # in the vendor's words, instead of the usual
     thinking: int = 0  # tokens thought before, part of the output
     cached: int = 0  # tokens of the input the vendor had cached

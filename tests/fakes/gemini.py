@@ -3,13 +3,16 @@
 Alone: python -m tests.fakes.gemini --port 9801 --delay 0 --chunks 20 --gap 0.2
 """
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
+from llmapi.core.calls import ToolCall
 from tests.fakes.behaviours import Answer, Blocked, Empty, Status, StreamError
 from tests.fakes.upstream import Asked, Upstream
 from tests.fakes.words import pieces, tokens, vector
 
-FINISH = {"stop": "STOP", "length": "MAX_TOKENS", "blocked": "SAFETY", None: None}
+FINISH = {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP", "blocked": "SAFETY", None: None}
 NAMES = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -38,20 +41,22 @@ class FakeGemini(Upstream):
             return self._body(asked, promptFeedback={"blockReason": "PROHIBITED_CONTENT"}, usageMetadata=usage)
         if isinstance(wanted, Empty):
             return self._body(asked)
-        return self._said(asked, wanted, wanted.text, wanted.finish, tokens(wanted.text))
+        said = tokens(wanted.text)
+        return self._said(asked, wanted, parts(wanted.text) + functions(wanted.tool_calls), wanted.finish, said)
 
     def events(self, asked: Asked, wanted: Any) -> list[Any]:
         if isinstance(wanted, StreamError):
-            first = self._said(asked, Answer(), wanted.text, None, 1)
+            first = self._said(asked, Answer(), parts(wanted.text), None, 1)
             return [first, self.wrong(Status(wanted.code))]
         if not isinstance(wanted, Answer):
             return [self.whole(asked, wanted)]
-        parts = list(wanted.pieces) or pieces(wanted.text) or [""]
+        texts = list(wanted.pieces) or pieces(wanted.text)
+        steps = [parts(text) for text in texts] + [functions([call]) for call in wanted.tool_calls] or [[]]
         said = 0
         events = []
-        for number, part in enumerate(parts, 1):
-            said += tokens(part)
-            events.append(self._said(asked, wanted, part, wanted.finish if number == len(parts) else None, said))
+        for number, step in enumerate(steps, 1):
+            said += sum(tokens(part.get("text", "")) for part in step)
+            events.append(self._said(asked, wanted, step, wanted.finish if number == len(steps) else None, said))
         return events
 
     def wrong(self, wanted: Status) -> Any:
@@ -60,10 +65,9 @@ class FakeGemini(Upstream):
             error["details"] = wanted.details
         return {"error": error}
 
-    def _said(self, asked: Asked, wanted: Answer, text: str, finish: str | None, said: int) -> Any:
-        candidate: dict[str, Any] = {"index": 0, "content": {"role": "model", "parts": [{"text": text}]}}
-        if not text:
-            candidate["content"] = {"role": "model"}
+    def _said(self, asked: Asked, wanted: Answer, step: list[Any], finish: str | None, said: int) -> Any:
+        content = {"role": "model", "parts": step} if step else {"role": "model"}
+        candidate: dict[str, Any] = {"index": 0, "content": content}
         if finish is not None:
             candidate["finishReason"] = FINISH[finish]
         usage = self._usage(asked, wanted, said) if wanted.usage is None else dict(wanted.usage)
@@ -85,6 +89,16 @@ class FakeGemini(Upstream):
     def _body(self, asked: Asked, **fields: Any) -> dict[str, Any]:
         model = asked.path.rsplit("/", 1)[-1].partition(":")[0]
         return {**fields, "modelVersion": model, "responseId": "fake-1"}
+
+
+def parts(text: str) -> list[dict[str, Any]]:
+    """Return words as Gemini writes them."""
+    return [{"text": text}] if text else []
+
+
+def functions(calls: Sequence[ToolCall]) -> list[dict[str, Any]]:
+    """Return tool calls of ours as Gemini writes them."""
+    return [{"functionCall": {"name": call.name, "args": json.loads(call.arguments or "{}")}} for call in calls]
 
 
 def retry_info(seconds: str) -> list[dict[str, Any]]:

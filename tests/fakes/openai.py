@@ -4,13 +4,15 @@ Alone: python -m tests.fakes.openai --port 9802 --delay 2 --chunks 20 --gap 0.2
 """
 
 import math
+from dataclasses import replace
 from typing import Any
 
+from llmapi.core.calls import ToolCall
 from tests.fakes.behaviours import Answer, Blocked, Empty, Status, StreamError
 from tests.fakes.upstream import Asked, Upstream
 from tests.fakes.words import pieces, tokens, vector
 
-FINISH = {"stop": "stop", "length": "length", "blocked": "content_filter", None: None}
+FINISH = {"stop": "stop", "length": "length", "tool_calls": "tool_calls", "blocked": "content_filter", None: None}
 KINDS = {400: "invalid_request_error", 401: "authentication_error", 429: "rate_limit_error"}
 
 
@@ -31,8 +33,10 @@ class FakeOpenAI(Upstream):
             return self._body(asked, "chat.completion", choices=[], usage=self._usage(asked, Answer(""), 0))
         if isinstance(wanted, Blocked):
             wanted = Answer("", finish="blocked")
-        message = {"role": "assistant", "content": wanted.text}
-        choice = {"index": 0, "message": message, "finish_reason": FINISH[wanted.finish], "logprobs": None}
+        message: dict[str, Any] = {"role": "assistant", "content": wanted.text}
+        if wanted.tool_calls:
+            message |= {"content": wanted.text or None, "tool_calls": [function(each) for each in wanted.tool_calls]}
+        choice = {"index": 0, "message": message, "finish_reason": finish(wanted), "logprobs": None}
         if asked.body.get("logprobs"):
             choice["logprobs"] = {"content": [self._logprob(asked, part) for part in pieces(wanted.text)]}
         usage = self._usage(asked, wanted, tokens(wanted.text))
@@ -49,8 +53,10 @@ class FakeOpenAI(Upstream):
         events = [self._delta(asked, {"role": "assistant", "content": ""})]
         for part in parts:
             events.append(self._delta(asked, {"content": part}, logprobs=self._logprobs(asked, part)))
+        for call in wanted.tool_calls:
+            events += [self._delta(asked, {"tool_calls": [piece]}) for piece in call_pieces(call)]
         if wanted.finish is not None:
-            events.append(self._delta(asked, {}, FINISH[wanted.finish]))
+            events.append(self._delta(asked, {}, finish(wanted)))
         if (asked.body.get("stream_options") or {}).get("include_usage"):
             usage = self._usage(asked, wanted, tokens(wanted.text or "".join(parts)))
             events.append(self._body(asked, "chat.completion.chunk", choices=[], usage=usage))
@@ -98,6 +104,23 @@ class FakeOpenAI(Upstream):
 
     def _body(self, asked: Asked, kind: str, **fields: Any) -> dict[str, Any]:
         return {"id": "fake-1", "object": kind, "created": 1_700_000_000, "model": asked.body["model"], **fields}
+
+
+def finish(wanted: Answer) -> str | None:
+    """Return why an answer ends; one that wants tools called says so."""
+    return FINISH["tool_calls" if wanted.tool_calls and wanted.finish == "stop" else wanted.finish]
+
+
+def function(call: ToolCall) -> dict[str, Any]:
+    """Return a tool call of ours as OpenAI writes it."""
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def call_pieces(call: ToolCall) -> list[dict[str, Any]]:
+    """Return a tool call as a stream brings it: the name first, then the arguments, four characters at a time."""
+    cuts = [call.arguments[start : start + 4] for start in range(0, len(call.arguments), 4)]
+    first = {"index": call.index, **function(replace(call, arguments=""))}
+    return [first, *({"index": call.index, "function": {"arguments": cut}} for cut in cuts)]
 
 
 if __name__ == "__main__":
