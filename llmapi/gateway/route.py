@@ -1,32 +1,135 @@
-"""The candidates of a model name are asked in turn, until one answers."""
+"""The candidates of a model name are asked in turn, until one answers or a failure ends the search."""
 
-from llmapi.core.calls import Call
-from llmapi.core.errors import ProviderError, ProviderInvalid, ProviderRefused
+from collections.abc import Callable
+from math import inf
+
+from llmapi.core.calls import Call, Target
+from llmapi.core.errors import (
+    CircuitOpen,
+    ContextTooLong,
+    LlmApiError,
+    Overloaded,
+    ProviderInvalid,
+    ProviderRefused,
+    ProviderThrottled,
+    ProviderTimeout,
+    ProviderUnavailable,
+    ValidationFailed,
+)
 from llmapi.core.reply import Handler, Reply
+from llmapi.core.routing import Failure
+from llmapi.gateway.balance import Balancer
 from llmapi.gateway.trail import Trail
+
+KINDS: tuple[tuple[type[LlmApiError], Failure], ...] = (
+    (ProviderUnavailable, "unavailable"),
+    (Overloaded, "unavailable"),  # too many calls of ours are waiting for this one provider
+    (ProviderThrottled, "throttled"),
+    (ProviderTimeout, "timeout"),
+    (ProviderInvalid, "invalid"),
+    (ContextTooLong, "context"),
+    (ProviderRefused, "blocked"),
+)
+NOT_ASKED = (CircuitOpen, Overloaded)  # our own doing: these tell nothing about the candidate's answer
+OWN_FAULTS = frozenset({"unavailable", "throttled", "timeout", "invalid"})  # the others are the question's
 
 
 class Route:
-    """Ask the candidates of a call, best first; the next one when another provider or model may do better.
+    """Ask the candidates of a call, best first; the next one after a failure that the route's policy names.
 
     Once a candidate has given its first chunk it is the one: half an answer is never continued by another model.
+
+    resting: says which candidates would refuse at once, and so are only asked when all others failed
     """
 
+    def __init__(
+        self, balancer: Balancer | None = None, resting: Callable[[Target], bool] = lambda target: False
+    ) -> None:
+        self._balancer = balancer or Balancer()
+        self._resting = resting
+
     def __call__(self, call: Call, proceed: Handler) -> Reply:
-        trail = Trail()
-        for place, target in enumerate(call.targets, start=1):
+        trail, failure = Trail(), None
+        waiting = self._candidates(call)
+        while waiting:
+            target = waiting.pop(0)
             try:
-                reply = proceed(call.at(target))
-            except ProviderError as error:
-                trail.before_failure(error)
-                if place == len(call.targets) or not another_may_help(error, call):
-                    raise
-                trail = Trail.of(error)
+                reply = self._ask(target, call, proceed)
+            except LlmApiError as error:
+                trail += Trail.of(error)
+                failure = more_telling(failure, error)
+                waiting = those_who_may_help(error, target, call, waiting)
             else:
-                return trail.before_answer(reply.told(provider=target.provider, model=target.model))
-        raise ProviderInvalid("no model was named to answer this call")
+                return trail.before_answer(reply)
+        try:
+            raise trail.told_by(failure or ProviderInvalid("no model was named to answer this call"))
+        finally:
+            failure = None  # it refers back here by its traceback: let both go
+
+    def _ask(self, target: Target, call: Call, proceed: Handler) -> Reply:
+        asking = self._balancer.started(target)
+        try:
+            reply = proceed(call.at(target))
+        except BaseException as error:
+            asking.ended(own_fault(error, call))
+            raise
+        asking.answered()
+        reply.told(provider=target.provider, model=target.model)
+        return reply.when_ended(lambda _, error: asking.ended(own_fault(error, call)))
+
+    def _candidates(self, call: Call) -> list[Target]:
+        """Return who can do what the call needs, best first; raises ValidationFailed when nobody can."""
+        if not (call.tools or call.inputs):
+            return self._balancer.order(call, self._resting)
+        order = self._balancer.order(call, lambda target: not suits(target, call) or self._resting(target))
+        able = [target for target in order if suits(target, call)]
+        if order and not able:
+            raise _nobody(call)
+        return able
 
 
-def another_may_help(error: ProviderError, call: Call) -> bool:
-    """Say whether the next candidate should be asked: not to get around a refusal, and not when time is up."""
-    return not isinstance(error, ProviderRefused) and call.lifetime.remaining() > 0
+def suits(target: Target, call: Call) -> bool:
+    """Say whether a model can do what a call cannot go without; one of which nothing is known may try."""
+    if not target.abilities:
+        return True
+    return (not call.tools or target.can("tools")) and (not call.inputs or target.can("embeddings"))
+
+
+def _nobody(call: Call) -> ValidationFailed:
+    if call.tools:
+        return ValidationFailed("The model cannot call tools.", fields={"tools": [f"{call.model} cannot call tools."]})
+    return ValidationFailed("The model cannot be used.", fields={"model": [f"{call.model} makes no embeddings."]})
+
+
+def kind_of(error: BaseException | None) -> Failure | None:
+    """Return the name a policy has for a failure; None for those that never lead to another candidate."""
+    return next((kind for type_, kind in KINDS if isinstance(error, type_)), None)
+
+
+def own_fault(error: BaseException | None, call: Call) -> LlmApiError | None:
+    """Return the failure if the candidate is to blame: not for the question, nor for what a caller's own key lacks."""
+    if not isinstance(error, LlmApiError) or isinstance(error, NOT_ASKED) or call.provider_key:
+        return None
+    return error if kind_of(error) in OWN_FAULTS else None
+
+
+def those_who_may_help(error: LlmApiError, target: Target, call: Call, waiting: list[Target]) -> list[Target]:
+    """Return the candidates to go on with after one failed; [] when this failure is to be told."""
+    kind = kind_of(error)
+    if kind not in call.policy.fallback or call.lifetime.remaining() <= 0:
+        return []
+    if error.in_doubt and not call.policy.ask_in_doubt:
+        return []  # the first asking may still be worked on, and paid for
+    if kind != "context":
+        return waiting
+    wider = [each for each in waiting if each.context > target.context]
+    return wider + [each for each in waiting if not each.context]  # of these nobody knows: after the others
+
+
+def more_telling(old: LlmApiError | None, new: LlmApiError) -> LlmApiError:
+    """Return the failure to tell of two: the later answer of a provider, else who may be asked soonest."""
+    if old is None or not isinstance(new, NOT_ASKED):
+        return new
+    if not isinstance(old, NOT_ASKED):
+        return old
+    return min(old, new, key=lambda error: inf if error.retry_after is None else error.retry_after)

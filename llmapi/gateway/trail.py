@@ -20,6 +20,16 @@ class Trail:
         """Return all that is known to have been tried when this error came."""
         return cls(error.attempts, error.usage, error.provider_time)
 
+    def __add__(self, later: "Trail") -> "Trail":
+        return Trail(
+            self.attempts + later.attempts, self.usage + later.usage, self.provider_time + later.provider_time
+        )
+
+    def told_by(self, error: LlmApiError) -> LlmApiError:
+        """Let an error say this trail, which is all that was tried, its own part included; returns the same error."""
+        error.attempts, error.usage, error.provider_time = self.attempts, self.usage, self.provider_time
+        return error
+
     def before_failure(self, error: LlmApiError) -> None:
         """Put this trail before what the error says itself."""
         error.attempts = self.attempts + error.attempts

@@ -4,10 +4,10 @@ import pytest
 
 from llmapi.core.calls import Attempt, Chunk, Target, Usage
 from llmapi.core.errors import (
-    ContextTooLong,
     ProviderBroken,
     ProviderInvalid,
     ProviderRefused,
+    ProviderThrottled,
     ProviderUnavailable,
 )
 from llmapi.core.lifetime import Lifetime
@@ -33,7 +33,7 @@ def test_the_best_candidate_answers_alone(two):
     assert (a.asked[0].target, b.asked) == (TWO[0], [])
 
 
-@pytest.mark.parametrize("kind", [ProviderUnavailable, ProviderInvalid, ContextTooLong])
+@pytest.mark.parametrize("kind", [ProviderUnavailable, ProviderInvalid, ProviderThrottled])
 def test_the_next_candidate_is_asked_when_it_may_do_better(two, kind):
     a, b, gateway = two
     a.script = [kind("no", usage=Usage(3))]
