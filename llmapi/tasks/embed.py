@@ -56,10 +56,17 @@ def embed_calls(base: Call, inputs: Sequence[str], dimensions: int | None = None
         raise ValidationFailed(
             "The vectors cannot be cut.", fields={"dimensions": [f"{first.model} has one length of vectors only."]}
         )
-    targets = tuple(each for each in base.targets if own_name(each) == own_name(first))
-    plain = replace(base, targets=targets, messages=(), temperature=None, top_p=None, stop=(), seed=None, max_tokens=1)
+    plain = replace(only_same(base), messages=(), temperature=None, top_p=None, stop=(), seed=None, max_tokens=1)
     slices = [tuple(inputs[start : start + SLICE]) for start in range(0, len(inputs), SLICE)]
     return [replace(plain, inputs=each, good=_is_small) for each in slices]
+
+
+def only_same(base: Call) -> Call:
+    """Return the call without the candidates that are another model than the first one."""
+    same = [own_name(each) == own_name(base.targets[0]) for each in base.targets]
+    weights = tuple(weight for weight, fit in zip(base.policy.weights, same, strict=False) if fit)
+    targets = tuple(target for target, fit in zip(base.targets, same, strict=True) if fit)
+    return replace(base, targets=targets, policy=replace(base.policy, weights=weights))
 
 
 def packed(call: Call, answer: Completion, wanted: Wanted) -> list[Any]:
@@ -100,9 +107,9 @@ def own_name(target: Target) -> str:
 def embedding_base(models: Models, base: Call) -> Call:
     """Return the base call at a model that embeds: the one asked for, if that is all it can, else `embed`."""
     if base.targets[0].abilities == {"embeddings"}:
-        return base
+        return only_same(base)
     choice = models.resolve("embed")
-    return replace(base, model="embed", targets=choice.targets, policy=choice.policy, provider_key="")
+    return only_same(replace(base, model="embed", targets=choice.targets, policy=choice.policy, provider_key=""))
 
 
 def _is_small(answer: Completion) -> bool:

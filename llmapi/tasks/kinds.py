@@ -10,6 +10,7 @@ from llmapi.tasks.answers import Json
 from llmapi.tasks.classify import Wish, answer_classify_many, classify_calls
 from llmapi.tasks.code import Unfenced, answer_code, code_call, code_output, read_code, verification_of
 from llmapi.tasks.confidence import answer_with_confidence
+from llmapi.tasks.embed import embedding_base
 from llmapi.tasks.runner import Plan, Wanted
 from llmapi.tasks.tab import Tab
 from llmapi.tasks.text import answer_text, read_text, text_call
@@ -125,7 +126,7 @@ class ClassifyTask:
     def _question(self, base: Call, wanted: Wanted) -> dict[str, Any]:
         wish = Wish(wanted["labels"], wanted["examples"], wanted["multi_label"], wanted.get("abstain_below"))
         texts = [wanted["text"]] if "text" in wanted else wanted["texts"]
-        return {"texts": texts, "wish": wish, "votes": self._votes, "embed_base": self._embedding(base)}
+        return {"texts": texts, "wish": wish, "votes": self._votes, "embed_base": embedding_base(self._models, base)}
 
     def _ruled(self, call: Call) -> Call:
         """Return the call with the task's own system prompt before its rules; an embedding call has neither."""
@@ -133,10 +134,3 @@ class ClassifyTask:
             return call
         rules = Message("system", f"{self._system}\n\n{call.messages[0].text}")
         return replace(call, messages=(rules, *call.messages[1:]))
-
-    def _embedding(self, base: Call) -> Call:
-        """Return the base call at a model that embeds: the one asked for, if that is all it can, else `embed`."""
-        if base.targets[0].abilities == {"embeddings"}:
-            return base
-        choice = self._models.resolve("embed")
-        return replace(base, model="embed", targets=choice.targets, policy=choice.policy, provider_key="")
