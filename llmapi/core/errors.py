@@ -109,6 +109,12 @@ class JobNotCancellable(LlmApiError):
     code, status, title = "job_not_cancellable", 409, "The job has already ended"
 
 
+class DuplicateRequestId(LlmApiError):
+    """The id of a request that is being worked on, or that had another body."""
+
+    code, status, title = "duplicate_request_id", 409, "This request id is taken"
+
+
 class RateLimited(LlmApiError):
     """The caller asked more often than the route allows."""
 

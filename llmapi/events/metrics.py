@@ -1,13 +1,14 @@
 """Numbers for Prometheus: what was asked, what it took, what it cost; by labels of which there are only so many."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
+from llmapi.core.clock import utc_now
 from llmapi.core.contracts import AnswerCache
-from llmapi.core.events import KEPT, CallFinished, JobChanged
+from llmapi.core.events import KEPT, BreakerChanged, CallFinished, JobChanged
 from llmapi.core.money import NANOS_A_DOLLAR
 from llmapi.events.processes import forget_process, share_numbers
 
@@ -35,7 +36,7 @@ class _Calls:
 
 
 class Metrics:
-    """A sink of CallFinished and JobChanged, told of each HTTP request by the front door.
+    """A sink of CallFinished, BreakerChanged and JobChanged, told of each HTTP request by the front door.
 
     The registry is its own, so that two applications in one process do not mix. With several workers the numbers lie
     in files under `folder`, and a scrape of any worker shows the sum of all.
@@ -52,7 +53,10 @@ class Metrics:
         directory = folder / "metrics" if folder is not None and workers > 1 else None
         if directory is not None:
             share_numbers(directory)
+        self.since = utc_now()
         self._names = set(models)
+        self._shared = directory is not None
+        self._gates: Callable[[], Iterable[Mapping[str, Any]]] = tuple
         self._cache = cache
         self._evicted = 0
         self._lock = threading.Lock()
@@ -69,6 +73,10 @@ class Metrics:
             self._jobs.labels(event.kind, event.status).inc()
             if event.duration is not None:
                 self._job_seconds.labels(event.kind).observe(event.duration)
+        elif isinstance(event, BreakerChanged):
+            who = (event.provider, self._known(event.model))
+            self._breaker_changes.labels(*who, event.state).inc()
+            self._breaker_open.labels(*who).set(event.state != "closed")
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count an HTTP request; `route` is the rule that matched ("/v1/jobs/<id>"), never the address asked for."""
@@ -76,12 +84,21 @@ class Metrics:
         self._requests.labels(route, verb, str(status)).inc()
         self._request_seconds.labels(route, verb).observe(seconds)
 
+    def watch_gates(self, states: Callable[[], Iterable[Mapping[str, Any]]]) -> None:
+        """Show how many calls are under way; `states` returns a row for each provider: provider, in_flight, limit."""
+        self._gates = states
+
     def render(self) -> tuple[bytes, str]:
         """Return the numbers in Prometheus' text format, and that format's content type."""
         from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-        self._look_at_the_cache()
+        self._look_around()
         return generate_latest(self._view), CONTENT_TYPE_LATEST
+
+    def families(self) -> list["Metric"]:
+        """Return the numbers as prometheus_client's families, of all workers together."""
+        self._look_around()
+        return list(self._view.collect())
 
     def _declare(self, new: "_Shelf") -> None:
         self._finished = new.counter("calls", "Calls that ended", "task", "provider", "model", "status", "cache")
@@ -96,6 +113,10 @@ class Metrics:
         self._entries = new.gauge("cache_entries", "Answers kept")
         self._capacity = new.gauge("cache_capacity", "Answers there is room for")
         self._evictions = new.counter("cache_evictions", "Answers that made room for others")
+        self._in_flight = new.gauge("in_flight", "Calls under way", "provider")
+        self._in_flight_limit = new.gauge("in_flight_limit", "Calls that may be under way", "provider")
+        self._breaker_changes = new.counter("breaker_changes", "States entered", "provider", "model", "state")
+        self._breaker_open = new.gauge("breaker_open", "1 while not closed", "provider", "model", among="livemax")
         self._jobs = new.counter("jobs", "Jobs that entered a status", "kind", "status")
         self._job_seconds = new.seconds("job_seconds", "Seconds a job ran", "kind")
         self._requests = new.counter("http_requests", "HTTP requests", "route", "method", "status")
@@ -144,6 +165,8 @@ class Metrics:
         elif event.cost.nanos:
             self._cost.labels(*who).inc(event.cost.nanos / NANOS_A_DOLLAR)
         self._look_at_the_cache()
+        if self._shared:  # another worker may be scraped, and it cannot look into this one
+            self._look_at_the_gates()
 
     def _name(self, event: CallFinished) -> str:
         """Return the model's label: a model earns series of its own by answering, for anybody can make up a name."""
@@ -153,6 +176,15 @@ class Metrics:
 
     def _known(self, model: str) -> str:
         return model if model in self._names or not model else OTHER
+
+    def _look_around(self) -> None:
+        self._look_at_the_cache()
+        self._look_at_the_gates()
+
+    def _look_at_the_gates(self) -> None:
+        for row in self._gates():
+            self._in_flight.labels(row["provider"]).set(row["in_flight"])
+            self._in_flight_limit.labels(row["provider"]).set(row["limit"])
 
     def _look_at_the_cache(self) -> None:
         if self._cache is None:
@@ -180,8 +212,12 @@ class _Shelf:
     def seconds(self, name: str, meaning: str, *labels: str) -> "prometheus_client.Histogram":
         return self._make.Histogram(f"llmapi_{name}", meaning, labels, buckets=SECONDS, registry=self._registry)
 
-    def gauge(self, name: str, meaning: str) -> "prometheus_client.Gauge":
-        return self._make.Gauge(f"llmapi_{name}", meaning, registry=self._registry, multiprocess_mode="livesum")
+    def gauge(
+        self, name: str, meaning: str, *labels: str, among: Literal["livesum", "livemax"] = "livesum"
+    ) -> "prometheus_client.Gauge":
+        """Return a gauge; `among` says what several workers show together."""
+        own = self._registry
+        return self._make.Gauge(f"llmapi_{name}", meaning, labels, registry=own, multiprocess_mode=among)
 
     def collect_of(self, directory: Path | None) -> Callable[[], Iterable["Metric"]]:
         """Return what collects the numbers: of this process and about it, or of all that write to a directory."""
