@@ -17,7 +17,7 @@ from llmapi import __version__
 from llmapi.cache import open_cache
 from llmapi.core.clock import monotonic
 from llmapi.core.calls import NOTHING, Target
-from llmapi.core.contracts import AnswerCache, Prices, Provider
+from llmapi.core.contracts import AnswerCache, Bus, Prices, Provider
 from llmapi.core.errors import LlmApiError, ProviderUnavailable, ValidationFailed
 from llmapi.core.reply import Handler
 from llmapi.costs.prices import GenaiPrices
@@ -29,7 +29,10 @@ from llmapi.events.bus import EventBus
 from llmapi.events.logs import log_calls
 from llmapi.events.metrics import Metrics
 from llmapi.gateway.preview import Preview
-from llmapi.gateway.recipe import build_gateway
+from llmapi.gateway.breaker import Breakers
+from llmapi.gateway.overload import Gates
+from llmapi.gateway.recipe import Guards, build_gateway
+from llmapi.gateway.retry_budget import RetryBudget
 from llmapi.gateway.retry import Nap, nap
 from llmapi.jobs.registry import Registry
 from llmapi.jobs.threads import Threads
@@ -43,6 +46,8 @@ from llmapi.tasks.kinds import ClassifyTask, CodeTask, TextTask
 from llmapi.tasks.later import KIND, TaskJob
 from llmapi.tasks.runner import Task, TaskDefaults, Tasks
 from llmapi.vendors import configured, open_models, open_providers
+
+LOCAL_QUEUE = 32  # calls that may wait for each slot of the embedded model
 
 
 @dataclass
@@ -60,6 +65,7 @@ class Services:
     threads: Threads
     transport: Transport
     prices: Prices
+    guards: Guards
     counters_url: str
     begun: float = 0.0
     serving: bool = False
@@ -106,13 +112,23 @@ class Services:
             "cache": {"status": "ok", **self.cache.stats()},
             "jobs": self.threads.health(),
         }
-        parts |= {f"provider:{name}": provider.health() for name, provider in self.providers.items()}
+        parts |= {f"provider:{name}": self._provider(name) for name in self.providers}
         return {
             "status": overall(parts),
             "version": __version__,
             "uptime_s": round(monotonic() - self.begun, 3),
             "dependencies": parts,
         }
+
+    def _provider(self, name: str) -> dict[str, Any]:
+        """Return how a provider does: what it says itself, its breakers that are not closed, its calls under way."""
+        found = dict(self.providers[name].health())
+        known = [row for row in self.guards.breakers.states() if row["provider"] == name]
+        if troubled := [row for row in known if row["state"] != "closed"]:
+            found["breakers"] = [{key: value for key, value in row.items() if key != "provider"} for row in troubled]
+            found["status"] = "down" if found["status"] == "down" else "degraded"
+        gate = next((row for row in self.guards.gates.states() if row["provider"] == name), None)
+        return found | ({"in_flight": gate["in_flight"], "limit": gate["limit"]} if gate else {})
 
     def _database(self) -> dict[str, Any]:
         try:
@@ -160,8 +176,15 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
     usable = configured(settings, providers)
     models = open_models(settings, usable)
     prices = GenaiPrices({name: price.model_dump(exclude_none=True) for name, price in settings.prices.items()})
+    guards = open_guards(settings, bus)
     gateway = build_gateway(
-        providers=providers, cache=cache, bus=bus, prices=prices, attempts=settings.retry_attempts, sleep=sleep
+        providers=providers,
+        cache=cache,
+        bus=bus,
+        prices=prices,
+        guards=guards,
+        attempts=settings.retry_attempts,
+        sleep=sleep,
     )
     tasks = open_tasks(settings, gateway, models, prices, Preview(cache, prices))
     jobs = Registry(engine, bus)
@@ -177,7 +200,18 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
         threads=open_threads(settings, jobs, tasks),
         transport=transport,
         prices=prices,
+        guards=guards,
         counters_url=counters_of(settings, folder),
+    )
+
+
+def open_guards(settings: Settings, bus: Bus) -> Guards:
+    """Return what keeps calls from a provider in trouble."""
+    embedded = {"local": min(settings.in_flight, settings.local_slots * LOCAL_QUEUE)}
+    return Guards(
+        Breakers(bus, ratio=settings.breaker_ratio, least=settings.breaker_calls, rest=settings.breaker_rest),
+        Gates(embedded, most=settings.in_flight, wait=settings.queue_wait),
+        RetryBudget(settings.retry_ratio),
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from llmapi.core.contracts import Provider
 from llmapi.core.errors import BadSetting
+from llmapi.providers.anthropic import Anthropic
 from llmapi.providers.catalog import Catalog
 from llmapi.providers.gemini import Gemini
 from llmapi.providers.local import open_local
@@ -24,8 +25,9 @@ def open_providers(settings: Settings, transport: Transport, folder: Path) -> di
     providers: dict[str, Provider] = {}
     if settings.local:
         providers["local"] = open_local(folder, slots=settings.local_slots, threads=settings.local_threads or None)
-    google = settings.google_api_key.get_secret_value()
+    google, claude = settings.google_api_key.get_secret_value(), settings.anthropic_api_key.get_secret_value()
     providers["gemini"] = Gemini(google, settings.gemini_base_url or None, transport=transport)
+    providers["anthropic"] = Anthropic(claude, settings.anthropic_base_url or None, transport=transport)
     for vendor in vendors_of(settings):
         address = settings.openai_base_url if vendor.name == "openai" else ""
         providers[vendor.name] = OpenAIFormat(
@@ -34,6 +36,7 @@ def open_providers(settings: Settings, transport: Transport, folder: Path) -> di
             address or vendor.base_url,
             transport=transport,
             names=vendor.names,
+            keyless=not vendor.key_name,
         )
     return providers
 

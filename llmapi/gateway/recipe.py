@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from llmapi.cache.memory import MemoryCache
@@ -9,15 +10,28 @@ from llmapi.core.clock import Monotonic, monotonic, utc_now
 from llmapi.core.contracts import AnswerCache, Bus, Prices, Provider
 from llmapi.core.reply import Handler
 from llmapi.gateway.ask import ask_providers
+from llmapi.gateway.balance import Balancer
+from llmapi.gateway.breaker import Breakers
 from llmapi.gateway.caching import Caching
 from llmapi.gateway.coalesce import Coalesce
+from llmapi.gateway.overload import Gates
 from llmapi.gateway.pipeline import Stage, compose
 from llmapi.gateway.retry import Nap, Retry, nap
+from llmapi.gateway.retry_budget import RetryBudget
 from llmapi.gateway.route import Route
 from llmapi.gateway.telemetry import Telemetry
 
 RECENT = 256  # last answers a worker can give again to a client that lost them
 RECENT_TIME = 120.0  # seconds; the official SDK has repeated a call by then, or given it up
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What keeps calls from a provider in trouble; shared by all calls of a process."""
+
+    breakers: Breakers
+    gates: Gates
+    budget: RetryBudget
 
 
 def build_gateway(
@@ -26,6 +40,7 @@ def build_gateway(
     cache: AnswerCache,
     bus: Bus,
     prices: Prices,
+    guards: Guards | None = None,
     attempts: int = 3,
     base: float = 0.5,
     cap: float = 8.0,
@@ -36,14 +51,18 @@ def build_gateway(
 ) -> Handler:
     """Return the handler that takes a call through every stage to its provider and the reply back.
 
-    attempts, base, cap: how often a provider is asked in all, and the first and the longest backoff in seconds
+    attempts, base, cap: how often a candidate is asked in all, and the first and the longest backoff in seconds
     sleep, jitter, clock, now: time and chance, replaced by tests
     """
+    guard = guards or Guards(Breakers(bus, clock=clock, now=now), Gates(clock=clock), RetryBudget(clock=clock))
+    resting = guard.breakers.resting
     stages: list[Stage] = [
         Telemetry(bus, prices, clock, now),  # outermost: hits and failures are told too, and all time is counted
         Caching(cache, MemoryCache(RECENT, RECENT_TIME, clock)),  # before anything that costs: a kept answer is free
         Coalesce(clock),  # below caching: who shares an answer has missed; above route: one asking, whole
-        Route(),  # above retry: each candidate has its own attempts, a fallback starts fresh
-        Retry(attempts, base, cap, sleep, jitter),  # next to the provider: the only one that asks twice
+        Route(Balancer(clock, jitter), resting),  # above retry: each candidate has attempts of its own
+        Retry(attempts, base, cap, sleep, jitter, resting=resting, budget=guard.budget),  # the only one that asks twice
+        guard.breakers,  # below retry: each attempt passes it, so that none waits for a model that is away
+        guard.gates,  # next to the provider: a place is held only while it is asked, not while a retry waits
     ]
     return compose(stages, ask_providers(providers, clock))
