@@ -1,13 +1,14 @@
 """Anthropic's Claude through LangChain (claude.py)."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from llmapi.core.calls import Call, Chunk, Tool
+from llmapi.core.calls import Call, Chunk, Message, Tool
 from llmapi.core.errors import ProviderInvalid
 from llmapi.providers.answers import model_of
 from llmapi.providers.endpoint import Endpoint
+from llmapi.providers.messages import langchain_messages
 from llmapi.providers.transport import Transport
 
 ENDPOINT = "https://api.anthropic.com"
@@ -44,10 +45,20 @@ class Anthropic(Endpoint):
     def _knobs(self, call: Call) -> dict[str, Any]:
         return {name: value for name, value in knobs(call).items() if value is not None}
 
+    def _messages(self, call: Call) -> list[Any]:
+        return langchain_messages(system_first(call.messages))
+
     def _make(self, api_key: str) -> Any:
         from llmapi.providers.claude import open_claude
 
         return open_claude(api_key, self._base_url, self._transport)
+
+
+def system_first(messages: Sequence[Message]) -> list[Message]:
+    """Return messages with every system message in one at the start, the only place that all models know."""
+    said = [each.text for each in messages if each.role == "system"]
+    others = [each for each in messages if each.role != "system"]
+    return [Message("system", "\n\n".join(said)), *others] if said else others
 
 
 def knobs(call: Call) -> dict[str, Any]:

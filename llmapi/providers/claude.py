@@ -1,7 +1,7 @@
 """LangChain's model of Anthropic, with what it drops put back. Imported when it is first needed: it takes a second.
 
-In a stream LangChain passes over the usage that comes at the start, which is all there is when the stream is cut; it
-wants at most one system message; and it has no place for an HTTP client of ours.
+In a stream LangChain passes over the usage that comes at the start, which is all there is when the stream is cut; and
+it has no place for an HTTP client of ours.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ import httpx2
 from anthropic.types import RawMessageStreamEvent
 from langchain_anthropic import ChatAnthropic
 from langchain_anthropic.chat_models import _create_usage_metadata
-from langchain_core.messages import AIMessageChunk, BaseMessage, SystemMessage
+from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 from llmapi.providers.transport import Transport
@@ -64,14 +64,11 @@ class Claude(ChatAnthropic):
 
     def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
         usage: dict[str, Any] = {}
-        places: dict[Any, int] = {}
         for part in super()._stream(*args, **kwargs):
             message: Any = part.message
             message.response_metadata["finish_reason"] = reason(message.response_metadata.get("stop_reason"))
             if message.usage_metadata:
                 usage = message.usage_metadata = most(usage, message.usage_metadata)
-            for piece in message.tool_call_chunks:  # counted in tools, not in blocks of content
-                piece["index"] = places.setdefault(piece["index"], len(places))
             yield part
 
     def _make_message_chunk_from_anthropic_event(
@@ -81,9 +78,6 @@ class Claude(ChatAnthropic):
         if chunk is not None and event.type == "message_start" and (usage := event.message.usage):
             chunk.usage_metadata = _create_usage_metadata(usage)
         return chunk, begun
-
-    def _get_request_payload(self, input_: Any, **kwargs: Any) -> dict[str, Any]:
-        return super()._get_request_payload(system_first(input_), **kwargs)
 
 
 def reason(word: Any) -> str:
@@ -99,10 +93,3 @@ def most(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
         else:
             found[name] = max(old[name], found[name])
     return found
-
-
-def system_first(messages: list[BaseMessage]) -> list[BaseMessage]:
-    """Return messages with every system message in one at the start, the only place that all models know."""
-    said = [str(each.text) for each in messages if each.type == "system"]
-    others = [each for each in messages if each.type != "system"]
-    return [SystemMessage("\n\n".join(said)), *others] if said else others

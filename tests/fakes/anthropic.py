@@ -6,6 +6,7 @@ Alone: python -m tests.fakes.anthropic --port 9803 --delay 0 --chunks 20 --gap 0
 import json
 from typing import Any
 
+from llmapi.core.calls import ToolCall
 from tests.fakes.behaviours import Answer, Blocked, Empty, Status, StreamError
 from tests.fakes.upstream import Asked, Upstream
 from tests.fakes.words import pieces, tokens
@@ -33,7 +34,7 @@ class FakeAnthropic(Upstream):
     def whole(self, asked: Asked, wanted: Any) -> Any:
         wanted = answer_of(wanted)
         usage = self._usage(asked, wanted)
-        body = self._message(asked, blocks(wanted), FINISH[wanted.finish], usage)
+        body = self._message(asked, blocks(wanted), reason(wanted), usage)
         return body | dict(wanted.extra)
 
     def events(self, asked: Asked, wanted: Any) -> list[Any]:
@@ -42,13 +43,12 @@ class FakeAnthropic(Upstream):
             return [*began, self.wrong(Status(wanted.code))]
         wanted = answer_of(wanted)
         final = self._usage(asked, wanted)
-        usage = final | {"output_tokens": 1} if "output_tokens" in final else final
+        usage = {**final, "output_tokens": min(1, final.get("output_tokens", 1))}
         events: list[Any] = [{"type": "message_start", "message": self._message(asked, [], None, usage)}]
         for index, block in enumerate(wanted.extra.get("content") or blocks(wanted)):
             events += streamed_block(index, block, wanted)
         if wanted.finish is not None:
-            reason = wanted.extra.get("stop_reason") or FINISH[wanted.finish]
-            delta = {"stop_reason": reason, "stop_sequence": None}
+            delta = {"stop_reason": wanted.extra.get("stop_reason") or reason(wanted), "stop_sequence": None}
             events += [{"type": "message_delta", "delta": delta, "usage": final}, {"type": "message_stop"}]
         return [events[0], {"type": "ping"}, *events[1:]]
 
@@ -104,11 +104,16 @@ def blocks(wanted: Answer) -> list[Any]:
     """Return what was said as content blocks; after thinking, there is one of that before."""
     thought = [{"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}] if wanted.thinking else []
     text = wanted.text or "".join(wanted.pieces)
-    calls = [tool_use(each) for each in getattr(wanted, "tool_calls", ())]
+    calls = [tool_use(each) for each in wanted.tool_calls]
     return [*thought, *([{"type": "text", "text": text}] if text else []), *calls]
 
 
-def tool_use(call: Any) -> dict[str, Any]:
+def reason(wanted: Answer) -> str | None:
+    """Return why an answer ends; one that wants tools called says so."""
+    return FINISH["tool_calls" if wanted.tool_calls and wanted.finish == "stop" else wanted.finish]
+
+
+def tool_use(call: ToolCall) -> dict[str, Any]:
     """Return a tool call of ours as a block."""
     return {"type": "tool_use", "id": call.id, "name": call.name, "input": json.loads(call.arguments or "{}")}
 
