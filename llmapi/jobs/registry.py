@@ -19,7 +19,7 @@ from llmapi.core.errors import JobNotCancellable, NotFound, Overloaded, Validati
 from llmapi.core.events import JobChanged
 from llmapi.core.ids import new_id
 from llmapi.db.engine import reading, writing
-from llmapi.db.tables import jobs
+from llmapi.db.tables.jobs import jobs
 from llmapi.jobs import statements
 from llmapi.jobs.job import Claim, Job, Json, Page, Status, as_json
 

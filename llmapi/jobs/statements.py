@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Delete, Select, Update
 from sqlalchemy import and_, case, delete, func, literal, null, or_, select, update
 
 from llmapi.db.columns import Instant
-from llmapi.db.tables import jobs
+from llmapi.db.tables.jobs import jobs
 from llmapi.jobs.job import BIG, Claim
 
 SUMMARY = tuple(column for column in jobs.c if column.name not in BIG)

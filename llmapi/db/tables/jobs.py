@@ -1,20 +1,9 @@
-"""Every table. A change here needs a migration beside it; a test compares the two."""
+"""Jobs."""
 
-from sqlalchemy import Boolean, Column, Index, Integer, MetaData, String, Table, Text, false
+from sqlalchemy import Boolean, Column, Index, Integer, String, Table, Text, false
 
 from llmapi.db.columns import Instant
-
-HEAD = "0001"  # the newest migration
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+from llmapi.db.tables.metadata import metadata
 
 jobs = Table(
     "jobs",

@@ -1,0 +1,1 @@
+"""Idempotency keys and what became of their requests."""

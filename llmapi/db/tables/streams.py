@@ -1,0 +1,1 @@
+"""What running and lately ended streams said, for those who come back."""

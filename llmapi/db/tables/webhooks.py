@@ -1,0 +1,1 @@
+"""Webhook endpoints, what is to be delivered to them, and how it went."""
