@@ -1,5 +1,10 @@
-"""One error shape: application/problem+json (RFC 9457) with a stable code, the request id and each wrong field."""
+"""How errors are told: application/problem+json (RFC 9457) with a stable code, the request id and each wrong field.
 
+A door that speaks another API's language has its errors in that one's shape: `install` is given them by address.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -22,21 +27,67 @@ BY_STATUS: dict[int, type[LlmApiError]] = {
     415: errors.UnsupportedMediaType,
     429: errors.RateLimited,
 }
+DETAILS = {
+    404: "there is nothing at this address",
+    405: "this address does not take that method",
+    413: "the body is larger than this server takes",
+}
+DEFECT = "this is a defect of the service; its log has the details under this request id"
+Shape = Callable[[LlmApiError], Response]
 
 log = structlog.get_logger(__name__)
 
 
-def install(app: Flask) -> None:
-    """Show every error in the one shape. Registered after flask-smorest, whose own handler would win otherwise."""
+def install(app: Flask, shapes: Mapping[str, Shape] = MappingProxyType({})) -> None:
+    """Show every error. Registered after flask-smorest, whose own handler would win otherwise.
+
+    shapes: by address the shape of all errors at it and below it, whether a view exists there or not
+    """
+    show = Show(shapes)
     app.register_error_handler(LlmApiError, show)
-    app.register_error_handler(HTTPException, show_http)
-    app.register_error_handler(Exception, show_defect)
+    app.register_error_handler(HTTPException, show.http)
+    app.register_error_handler(Exception, show.defect)
 
 
-def show(error: LlmApiError) -> Response:
-    """Return the answer for an error of ours."""
-    body = orjson.dumps(problem(error))
-    response = Response(body, status=error.status, mimetype=PROBLEM)
+class Show:
+    """Turns what was raised into an answer, in the shape its address asks for."""
+
+    def __init__(self, shapes: Mapping[str, Shape]) -> None:
+        self._shapes = dict(shapes)
+
+    def __call__(self, error: LlmApiError) -> Response:
+        """Return the answer for an error of ours."""
+        path = request.path
+        for address, shape in self._shapes.items():
+            if path.startswith(address) and path[len(address) :][:1] in ("", "/"):
+                return shape(error)
+        return as_problem(error)
+
+    def http(self, error: HTTPException) -> Response:
+        """Return the answer for what Flask and werkzeug raise; their headers (Allow …) survive."""
+        kind = BY_STATUS.get(error.code or 500)
+        if kind is None:
+            odd = errors.MalformedJson("the request cannot be read")
+            return self.defect(error) if (error.code or 500) >= 500 else self(odd)
+        response = self(kind(DETAILS.get(error.code or 0, kind.title)))
+        if allowed := getattr(error, "valid_methods", None):
+            response.headers["Allow"] = ", ".join(sorted(allowed))
+        return response
+
+    def defect(self, error: Exception) -> Response:
+        """Answer what nobody foresaw: logged with its trace, told without it."""
+        log.error("defect", path=request.path, exc_info=error)
+        return self(LlmApiError(DEFECT))
+
+
+def as_problem(error: LlmApiError) -> Response:
+    """Return an error in our own shape."""
+    response = Response(orjson.dumps(problem(error)), status=error.status, mimetype=PROBLEM)
+    return with_hints(response, error)
+
+
+def with_hints(response: Response, error: LlmApiError) -> Response:
+    """Add the headers that tell a client what to do next; returns the same response."""
     if error.retry_after is not None and error.status in (429, 503):
         response.headers["Retry-After"] = str(min(LONGEST_WAIT, max(1, round(error.retry_after + 0.499))))
     if not error.retryable:
@@ -44,31 +95,6 @@ def show(error: LlmApiError) -> Response:
     if error.status == errors.Unauthenticated.status:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
-
-
-def show_http(error: HTTPException) -> Response:
-    """Return the answer for what Flask and werkzeug raise; their headers (Allow …) survive."""
-    kind = BY_STATUS.get(error.code or 500)
-    if kind is None:
-        odd = errors.MalformedJson("the request cannot be read")
-        return show_defect(error) if (error.code or 500) >= 500 else show(odd)
-    response = show(kind(DETAILS.get(error.code or 0, kind.title)))
-    if allowed := getattr(error, "valid_methods", None):
-        response.headers["Allow"] = ", ".join(sorted(allowed))
-    return response
-
-
-DETAILS = {
-    404: "there is nothing at this address",
-    405: "this address does not take that method",
-    413: "the body is larger than this server takes",
-}
-
-
-def show_defect(error: Exception) -> Response:
-    """Answer what nobody foresaw: logged with its trace, told without it."""
-    log.error("defect", path=request.path, exc_info=error)
-    return show(LlmApiError("this is a defect of the service; its log has the details under this request id"))
 
 
 def problem(error: LlmApiError, call_id: str = "") -> dict[str, Any]:

@@ -51,8 +51,9 @@ def chat_call(base: Call, wanted: Wanted, system: str = "") -> Call:
     """
     schema = _schema(wanted.get("response_format"))
     logprobs = max(1, wanted.get("top_logprobs", 0)) if wanted.get("logprobs") else 0
-    if logprobs:
-        base = only_able(base, "logprobs")
+    for needed in ("tools", "logprobs"):
+        if wanted.get(needed):
+            base = only_able(base, needed)
     return replace(
         base,
         messages=_conversation(wanted["messages"], system, schema),
@@ -65,7 +66,8 @@ def chat_call(base: Call, wanted: Wanted, system: str = "") -> Call:
 
 
 def only_able(base: Call, ability: str) -> Call:
-    """Return the call without the candidates that cannot do what it needs; raises ValidationFailed if none is left."""
+    """Return the call without the candidates that lack an ability, of the same name as the field that needs it; raises
+    ValidationFailed if none is left."""
     able = [target.can(ability) for target in base.targets]
     if all(able):
         return base
@@ -188,7 +190,8 @@ def _conversation(
 
 def _turns(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
     """Return messages as turns; raises ValidationFailed for a tool's answer to a call nobody made."""
-    turns, called = [], set()
+    turns: list[Message] = []
+    called: set[str] = set()
     for place, each in enumerate(messages):
         calls = tuple(_call(at, call) for at, call in enumerate(each.get("tool_calls", ())))
         answers = each.get("tool_call_id", "")

@@ -3,17 +3,30 @@
 from marshmallow import Schema, fields
 
 
+class Candidate(Schema):
+    model = fields.String(required=True, metadata={"example": "gemini/gemini-flash-latest"})
+    weight = fields.Float(required=True, metadata={"description": "Its share where the balance goes by weight"})
+
+
 class Model(Schema):
+    """OpenAI's four fields, and ours beside them."""
+
     id = fields.String(required=True, metadata={"example": "default"})
+    object = fields.String(required=True, metadata={"description": "Always model"})
+    created = fields.Integer(required=True, metadata={"description": "0: nobody told when it was made"})
+    owned_by = fields.String(required=True, metadata={"description": "Its provider"})
     kind = fields.String(required=True, metadata={"description": "`alias` or `model`"})
     provider = fields.String(allow_none=True)
     abilities = fields.List(fields.String())
     context = fields.Integer(allow_none=True, metadata={"description": "Tokens it takes in; 0 when unknown"})
     description = fields.String()
+    candidates = fields.List(fields.Nested(Candidate), metadata={"description": "Of an alias: who is asked"})
     available = fields.Boolean(metadata={"description": "Whether it can be asked here: its key is set"})
+    health = fields.String(metadata={"description": "How its provider is: ok, degraded, down or unknown"})
 
 
 class ModelList(Schema):
+    object = fields.String(required=True, metadata={"description": "Always list"})
     data = fields.List(fields.Nested(Model), required=True)
 
 
