@@ -100,7 +100,7 @@ class Query(MethodView):
 
 def invoked(name: str, asked: dict[str, Any], key: str) -> bytes:
     """Return the body of a new answer; raises LlmApiError."""
-    model = asked.get("model", OWN_MODEL if key else None)
+    model = asked.get("model", OWN_MODEL if key else "")
     if key:
         refuse_other_vendors(model)
     told = paid_by(key, question_of(asked, model))

@@ -28,8 +28,8 @@ TYPES = {
 }
 
 
-def question_of(asked: Mapping[str, Any], model: str | None) -> Json:
-    """Return what the text task is asked: the messages, the prompt as the last of them, and the same settings."""
+def question_of(asked: Mapping[str, Any], model: str) -> Json:
+    """Return what the text task is asked: the messages, the prompt as their last; model "" is the task's own."""
     turns = [{"role": ROLES[turn["type"]], "content": turn["content"]} for turn in asked.get("messages", ())]
     last = {"role": "user", "content": asked["user_prompt"]}
     if not turns or turns[-1] != last:

@@ -144,14 +144,19 @@ class Metrics:
 
     def _asked(self, event: CallFinished, model: str) -> None:
         """Count what only a call has that reached a provider."""
-        who = (event.provider, model)
         for attempt in event.attempts:
             self._attempts.labels(attempt.provider, self._known(attempt.model), attempt.status).inc()
         if len(event.attempts) > 1:
             self._retries.labels(event.task).inc(len(event.attempts) - 1)
         if event.attempts:
             self._provider_seconds.labels(event.provider).observe(event.provider_time)
-        billed = event.billed
+        self._spent(event, model)
+        self._look_at_the_cache()
+        if self._shared:  # another worker may be scraped, and it cannot look into this one
+            self._look_at_the_gates()
+
+    def _spent(self, event: CallFinished, model: str) -> None:
+        who, billed = (event.provider, model), event.billed
         for kind, number in (
             ("input", billed.input_tokens),
             ("output", billed.output_tokens),
@@ -164,9 +169,6 @@ class Metrics:
             self._unpriced.labels(*who).inc()
         elif event.cost.nanos:
             self._cost.labels(*who).inc(event.cost.nanos / NANOS_A_DOLLAR)
-        self._look_at_the_cache()
-        if self._shared:  # another worker may be scraped, and it cannot look into this one
-            self._look_at_the_gates()
 
     def _name(self, event: CallFinished) -> str:
         """Return the model's label: a model earns series of its own by answering, for anybody can make up a name."""

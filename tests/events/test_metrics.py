@@ -3,13 +3,14 @@
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from llmapi.cache.memory import MemoryCache
 from llmapi.core.calls import Attempt, Completion, Usage
-from llmapi.core.events import JobChanged
+from llmapi.core.events import BreakerChanged, JobChanged
 from llmapi.core.money import FREE, UNPRICED
 from llmapi.events.metrics import MOST_MODELS, Metrics
 from tests.events.conftest import a_finished_call
@@ -114,6 +115,30 @@ def test_jobs_are_counted_by_status_and_timed_when_they_end(metrics):
     assert value(metrics, "llmapi_job_seconds_sum", kind="task") == 2.5
 
 
+def test_a_breaker_is_shown_open_until_it_is_closed():
+    metrics = Metrics(models=["flash"])
+    shown = []
+    for state in ("open", "half_open", "open", "closed"):
+        metrics(BreakerChanged("gemini", "flash", state, datetime(2026, 11, 20, tzinfo=UTC)))
+        shown.append(value(metrics, "llmapi_breaker_open", provider="gemini", model="flash"))
+    assert shown == [1, 1, 1, 0]
+    assert value(metrics, "llmapi_breaker_changes_total", model="flash", state="open") == 2
+
+
+def test_a_made_up_model_has_no_breaker_of_its_own_here(metrics):
+    metrics(BreakerChanged("openai", "gpt-made-up", "open", datetime(2026, 11, 20, tzinfo=UTC)))
+    assert value(metrics, "llmapi_breaker_open", model="other") == 1
+
+
+def test_calls_under_way_are_read_when_somebody_looks(metrics):
+    row = {"provider": "gemini", "in_flight": 3, "limit": 20, "most": 640, "waiting": 0}
+    metrics.watch_gates(lambda: [row])
+    assert value(metrics, "llmapi_in_flight", provider="gemini") == 3
+    row["in_flight"] = 0
+    assert value(metrics, "llmapi_in_flight", provider="gemini") == 0
+    assert value(metrics, "llmapi_in_flight_limit", provider="gemini") == 20
+
+
 def test_two_applications_in_one_process_do_not_mix(metrics):
     other = Metrics()
     metrics(a_finished_call())
@@ -130,7 +155,8 @@ import os, sys
 from pathlib import Path
 from llmapi.cache.memory import MemoryCache
 from llmapi.core.calls import Completion
-from llmapi.core.events import JobChanged
+from datetime import UTC, datetime
+from llmapi.core.events import BreakerChanged
 from llmapi.events.metrics import Metrics, forget_process
 from tests.events.conftest import a_finished_call
 
@@ -139,6 +165,8 @@ folder = Path(sys.argv[1])
 (folder / "metrics" / "counter_999999999.db").write_bytes(b"of an earlier run")
 cache = MemoryCache(4)
 metrics = Metrics(cache, workers=3, folder=folder)  # before the fork, as gunicorn preloads it
+metrics.watch_gates(lambda: [{"provider": "gemini", "in_flight": 2, "limit": 10}] if os.getpid() != parent else [])
+parent = os.getpid()
 gone = []
 for number in range(3):
     child = os.fork()
@@ -147,7 +175,7 @@ for number in range(3):
             cache.put(str(_), Completion(), provider="p", model="m")
             metrics(a_finished_call())
         metrics(a_finished_call(cache="hit", attempts=()))
-        metrics.render()
+        metrics(BreakerChanged("gemini", "flash", "closed" if number else "open", datetime(2026, 11, 20, tzinfo=UTC)))
         os._exit(0)
     os.waitpid(child, 0)
     gone.append(child)
@@ -165,6 +193,8 @@ def test_a_scrape_of_one_worker_shows_the_numbers_of_all(tmp_path):
     labels = 'cache="miss",model="flash",provider="gemini",status="ok",task="text"'
     assert numbers[f"llmapi_calls_total{{{labels}}}"] == "6.0"
     assert float(numbers["llmapi_cache_hit_ratio"]) == pytest.approx(3 / 9)
+    assert numbers['llmapi_breaker_open{model="flash",provider="gemini"}'] == "1.0"  # in one of them
+    assert numbers['llmapi_in_flight{provider="gemini"}'] == "4.0"
     assert numbers["llmapi_cache_entries"] == "3.0"  # of the two workers that are not known to be dead
     assert numbers['llmapi_call_seconds_count{cache="miss",task="text"}'] == "6.0"
 
