@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from llmapi.api.context import Identity
 from llmapi.core.errors import Forbidden, KeyInAddress, Unauthenticated
 
-PUBLIC = frozenset({"probes.Livez", "probes.Readyz", "docs.page", "docs.document", "docs.assets", "docs.root"})
+PUBLIC = frozenset({"probes.Livez", "probes.Readyz", "docs.page", "docs.document", "docs.assets", "front.Root"})
 IN_QUERY = ("api_key", "apikey", "key", "access_token", "token")
 DEFAULT_TENANT = "default"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})

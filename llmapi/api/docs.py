@@ -6,11 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import orjson
 from flask import Flask, Response, current_app, redirect, render_template, request, send_from_directory
 from flask import Blueprint as PlainBlueprint
+from flask.views import MethodView
 from werkzeug.wrappers import Response as AnyResponse
 
+from llmapi import __version__
+from llmapi.api.parsing import Blueprint
+from llmapi.api.schemas.legacy import Welcome
+
 bp = PlainBlueprint("docs", __name__)
+front = Blueprint("front", __name__, description="The front door; never limited, never asked for a key")
 CSP = "; ".join(
     (
         "default-src 'none'",
@@ -39,10 +46,21 @@ def assets_folder() -> Path:
     return Path(spec.origin).parent / "dist"
 
 
-@bp.get("/")
-def root() -> AnyResponse:
-    """Send a browser that came to the front door to the documentation."""
-    return redirect("/docs")
+@front.route("/")
+class Root(MethodView):
+    @front.doc(security=[])
+    @front.response(200, Welcome())
+    @front.alt_response(302, description="A browser is sent to the documentation", success=True)
+    def get(self) -> AnyResponse:
+        """Say that the service runs; a browser is sent to the documentation."""
+        shown = bp.name in current_app.blueprints
+        if shown and request.accept_mimetypes.best_match(("application/json", "text/html")) == "text/html":
+            answer = redirect("/docs")
+        else:
+            told = {"status": "ok", "service": "llmapi", "version": __version__, "docs": "/docs" if shown else None}
+            answer = Response(orjson.dumps(told), mimetype="application/json")
+        answer.headers["Vary"] = "Accept"
+        return answer
 
 
 @bp.get("/docs")
