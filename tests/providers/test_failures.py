@@ -1,4 +1,4 @@
-"""Every way a vendor fails, and what it is called here: the same for both formats, plain and streamed."""
+"""Every way a vendor fails, and what it is called here: the same for every format, plain and streamed."""
 
 import json
 import subprocess
@@ -10,9 +10,11 @@ import pytest
 from llmapi.core import errors
 from llmapi.core.errors import CallEnded, LlmApiError, ProviderThrottled
 from llmapi.core.lifetime import Lifetime
+from llmapi.providers.anthropic import Anthropic
 from llmapi.providers.failures import classify, our_errors, retry_after
 from llmapi.providers.gemini import Gemini
 from llmapi.providers.openai import OpenAIFormat
+from tests.fakes.anthropic import FakeAnthropic
 from tests.fakes.behaviours import Answer, Close, Drip, Hang, Raw, Reset, Status
 from tests.fakes.gemini import FakeGemini, daily_quota, retry_info
 from tests.fakes.openai import FakeOpenAI
@@ -34,6 +36,7 @@ EVERYWHERE = [
     (500, "ProviderUnavailable", True),
     (503, "ProviderUnavailable", True),
     (504, "ProviderUnavailable", True),
+    (529, "ProviderUnavailable", True),
     (Raw(b"<html>Bad gateway</html>", 502, "text/html"), "ProviderUnavailable", True),
     (Raw(b"", 307, headers={"Location": "http://127.0.0.1:9/"}), "ProviderInvalid", False),
     (Status(400, "Input token count (9) exceeds the maximum number of tokens allowed (3)."), "ContextTooLong", False),
@@ -56,9 +59,9 @@ EVERYWHERE = [
 ]
 
 
-@pytest.fixture(params=["gemini", "openai"])
+@pytest.fixture(params=[FakeGemini, FakeOpenAI, FakeAnthropic])
 def upstream(request):
-    with FakeGemini() if request.param == "gemini" else FakeOpenAI() as fake:
+    with request.param() as fake:
         yield fake
 
 
@@ -66,6 +69,8 @@ def upstream(request):
 def ask(upstream, transport, question):
     if isinstance(upstream, FakeGemini):
         vendor = Gemini(SECRET, upstream.url, transport=transport)
+    elif isinstance(upstream, FakeAnthropic):
+        vendor = Anthropic(SECRET, upstream.url, transport=transport)
     else:
         vendor = OpenAIFormat("openai", SECRET, upstream.base, transport=transport)
     return lambda **fields: vendor.ask(question(vendor.name, **fields)).completion()
