@@ -5,7 +5,6 @@ from math import inf
 
 from llmapi.core.calls import Call, Target
 from llmapi.core.errors import (
-    CircuitOpen,
     ContextTooLong,
     LlmApiError,
     Overloaded,
@@ -19,6 +18,7 @@ from llmapi.core.errors import (
 from llmapi.core.reply import Handler, Reply
 from llmapi.core.routing import Failure
 from llmapi.gateway.balance import Balancer
+from llmapi.gateway.blame import never_sent
 from llmapi.gateway.trail import Trail
 
 KINDS: tuple[tuple[type[LlmApiError], Failure], ...] = (
@@ -30,7 +30,6 @@ KINDS: tuple[tuple[type[LlmApiError], Failure], ...] = (
     (ContextTooLong, "context"),
     (ProviderRefused, "blocked"),
 )
-NOT_ASKED = (CircuitOpen, Overloaded)  # our own doing: these tell nothing about the candidate's answer
 OWN_FAULTS = frozenset({"unavailable", "throttled", "timeout", "invalid"})  # the others are the question's
 
 
@@ -108,7 +107,7 @@ def kind_of(error: BaseException | None) -> Failure | None:
 
 def own_fault(error: BaseException | None, call: Call) -> LlmApiError | None:
     """Return the failure if the candidate is to blame: not for the question, nor for what a caller's own key lacks."""
-    if not isinstance(error, LlmApiError) or isinstance(error, NOT_ASKED) or call.provider_key:
+    if not isinstance(error, LlmApiError) or never_sent(error) or call.provider_key:
         return None
     return error if kind_of(error) in OWN_FAULTS else None
 
@@ -128,8 +127,8 @@ def those_who_may_help(error: LlmApiError, target: Target, call: Call, waiting: 
 
 def more_telling(old: LlmApiError | None, new: LlmApiError) -> LlmApiError:
     """Return the failure to tell of two: the later answer of a provider, else who may be asked soonest."""
-    if old is None or not isinstance(new, NOT_ASKED):
+    if old is None or not never_sent(new):
         return new
-    if not isinstance(old, NOT_ASKED):
+    if not never_sent(old):
         return old
     return min(old, new, key=lambda error: inf if error.retry_after is None else error.retry_after)
