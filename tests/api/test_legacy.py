@@ -95,6 +95,13 @@ def test_an_own_key_pays_for_openai_s_small_model_unless_another_is_named(client
     assert gemini.asked == []
 
 
+def test_an_own_key_is_written_nowhere(client, tmp_path):
+    told = [invoke(client, openai_api_key=OWN), client.get("/metrics"), client.get("/stats"), client.get("/health")]
+    assert [answer.status_code for answer in told] == [200] * 4
+    written = [answer.data for answer in told] + [file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()]
+    assert not any(OWN.encode() in each for each in written)
+
+
 @pytest.mark.parametrize("model", ["gemini-flash-latest", "default", "gemini/gemini-2.5-pro", "nobody"])
 def test_an_own_key_is_for_openai_s_models_alone(client, gemini, openai_upstream, model):
     answer = invoke(client, openai_api_key=OWN, model=model)

@@ -34,6 +34,7 @@ class InvokeRequest(Schema):
         metadata={
             "description": "Sent again with the same body it gets the same answer; 1 to 255 printable characters",
             "example": "550e8400-e29b-41d4-a716-446655440000",
+            "pattern": "^[ -~]{1,255}$",
         },
     )
     user_prompt = string("The question", 1, required=True, example="Explain quantum computing in simple terms")
