@@ -7,7 +7,7 @@ and `close` at its end.
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ from llmapi.providers.transport import Transport
 from llmapi.setting_tables import TaskSettings
 from llmapi.settings import Settings
 from llmapi.tasks.chat import ChatTask
+from llmapi.tasks.decisions import DecisionsTask
+from llmapi.tasks.embed import EmbedTask
 from llmapi.tasks.kinds import ClassifyTask, CodeTask, TextTask
 from llmapi.tasks.later import KIND, TaskJob
 from llmapi.tasks.runner import Task, TaskDefaults, Tasks
@@ -222,14 +224,17 @@ def counters_of(settings: Settings, folder: Path) -> str:
 
 
 def open_tasks(settings: Settings, gateway: Handler, models: Catalog, prices: Prices, preview: Preview) -> Tasks:
-    """Return the three tasks on top of a gateway."""
+    """Return the tasks on top of a gateway."""
     tasks: dict[str, Task] = {
         "text": TextTask(settings.text.system),
         "code": CodeTask(settings.code.system),
         "classify": ClassifyTask(models, votes=settings.votes, system=settings.classify.system),
         "chat": ChatTask(settings.chat.system),
+        "embed": EmbedTask(),
     }
     defaults = {name: defaults_of(getattr(settings, name)) for name in tasks}
+    tasks["decisions"] = DecisionsTask(models, votes=settings.votes, system=settings.classify.system)
+    defaults["decisions"] = replace(defaults["classify"], model=settings.classify.model or "classify")
     return Tasks(tasks, gateway=gateway, models=models, prices=prices, preview=preview, defaults=defaults)
 
 

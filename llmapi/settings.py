@@ -73,6 +73,7 @@ class Settings(BaseSettings):
     code: TaskSettings = TaskSettings(temperature=0.2, max_tokens=1024, timeout=120.0)
     classify: TaskSettings = TaskSettings(temperature=0.0, max_tokens=64, timeout=30.0)
     chat: TaskSettings = TaskSettings(max_tokens=4096, timeout=120.0)
+    embed: TaskSettings = TaskSettings(timeout=120.0)
     votes: int = knob(
         5, "samples a classification asks of a model without logprobs; 0: compare embeddings", ge=0, le=25
     )
@@ -108,7 +109,7 @@ class Settings(BaseSettings):
     retry_attempts: int = knob(3, "most tries of one call at one provider", ge=1, le=10)
     retry_ratio: float = knob(0.2, "most retries as a share of first attempts, over a minute", ge=0, le=1)
     breaker_ratio: float = knob(0.8, "share of failures at which a model is not asked for a while", gt=0, le=1)
-    breaker_calls: int = knob(10, "outcomes within 30 s before a breaker may open", ge=1)
+    breaker_calls: int = knob(20, "outcomes within 30 s before a breaker may open", ge=1)
     breaker_rest: float = knob(5.0, "seconds between two probes of a model whose breaker is open", gt=0)
     in_flight: int = knob(640, "most calls a worker has under way at one provider; it finds its own limit below", ge=1)
     queue_wait: float = knob(0.05, "seconds a call waits for a place among them before it is refused", ge=0, le=1)

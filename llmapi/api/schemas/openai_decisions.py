@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, post_load, validate
+from marshmallow import Schema, ValidationError, fields, validate
 
 from llmapi.api.schemas.fields import choice, many, string
+from llmapi.api.schemas.lean import Ignored, LeanSchema
 from llmapi.api.schemas.openai_parts import text_of, word
 
 WORDS = {"input_json", "refusal"}  # parts beside text that can be said in words
@@ -80,8 +81,7 @@ class DecisionInput(fields.Raw):
 
     def __init__(self, **more: Any) -> None:
         items = {"type": "array", "items": {"type": "object"}, "minItems": 1, "maxItems": MOST_ITEMS}
-        told = "A text, or messages and function calls in their order; text and JSON only. The embedded model reads the "
-        told += "first 256 tokens."
+        told = "A text, or messages and function calls in their order: text and JSON only"
         super().__init__(metadata={"description": told, "oneOf": [{"type": "string", "minLength": 1}, items]}, **more)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> dict[str, str]:
@@ -103,22 +103,18 @@ class DecisionInput(fields.Raw):
         return {"text": text, "rules": "\n\n".join(rules)}
 
 
-class DecisionsRequest(Schema):
+class DecisionsRequest(LeanSchema):
     input = DecisionInput(required=True)
-    model = string("A model or an alias of GET /v1/models", 1, 200, load_default="classify", example="classify")
+    model = string("A model or an alias of GET /v1/models; left out: `classify`", 1, 200, example="classify")
     questions = fields.List(
         Question(metadata={"type": "object"}),
         required=True,
         validate=validate.Length(1, 400),
         metadata={"description": "Predicates, choices and scores; the answers come in their order"},
     )
-    prompt_cache_key = string("Taken and not used", 0, 512, allow_none=True)
-    prompt_cache_options = fields.Dict(allow_none=True, metadata={"description": "Taken and not used"})
-    safety_identifier = string("Taken and not used", 0, 512, allow_none=True)
-
-    @post_load
-    def _split(self, data: dict[str, Any], **_: object) -> dict[str, Any]:
-        return {"model": data["model"], "questions": data["questions"], **data["input"]}
+    prompt_cache_key = Ignored("answers are kept by their whole question")
+    prompt_cache_options = Ignored("answers are kept by their whole question")
+    safety_identifier = Ignored("the key says who asks")
 
 
 class DecisionTokens(Schema):

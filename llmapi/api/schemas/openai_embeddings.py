@@ -5,6 +5,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields
 
 from llmapi.api.schemas.fields import choice, string, whole
+from llmapi.api.schemas.lean import Ignored, LeanSchema
 
 MOST = 2048  # texts of one request
 LONGEST = 200_000  # characters of a text
@@ -33,12 +34,12 @@ class Inputs(fields.Raw):
         return texts
 
 
-class EmbeddingsRequest(Schema):
+class EmbeddingsRequest(LeanSchema):
     input = Inputs(required=True)
-    model = string("A model or an alias of GET /v1/models", 1, 200, load_default="embed", example="embed")
-    encoding_format = choice("Numbers, or base64 of little-endian float32", ("float", "base64"), load_default="float")
+    model = string("A model or an alias of GET /v1/models; left out: `embed`", 1, 200, example="embed")
+    encoding_format = choice("Numbers, or base64 of little-endian float32; left out: float", ("float", "base64"))
     dimensions = whole("Only the first numbers of each vector, for models that allow it", 1, 16_384)
-    user = string("Taken and not used", 0, 512)
+    user = Ignored("the key says who asks")
 
 
 class EmbeddingRow(Schema):

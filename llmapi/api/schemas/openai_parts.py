@@ -8,6 +8,7 @@ from marshmallow import ValidationError
 
 SAID = frozenset({"input_text", "output_text", "text"})  # parts that hold a `text`
 MOST_PARTS = 1000
+Json = dict[str, Any]
 
 
 def text_of(content: Any, also: Collection[str] = ()) -> str:
