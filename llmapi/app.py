@@ -13,17 +13,30 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from llmapi.api import auth, docs, errors, limits, observing
 from llmapi.api.health import bp as operations
 from llmapi.api.health import probes
+from llmapi.api.legacy import bp as invoke
+from llmapi.api.legacy import invoke_shape
+from llmapi.api.legacy import query
+from llmapi.api.openai.chat import bp as chat_completions
+from llmapi.api.openai.decisions import bp as decisions
+from llmapi.api.openai.embeddings import bp as embeddings
+from llmapi.api.openai.errors import SHAPES
+from llmapi.api.openai.responses import bp as responses
+from llmapi.api.openai.responses import kept
 from llmapi.api.openapi import SETTINGS, new_api
 from llmapi.api.request_id import RequestId
+from llmapi.api.stats import bp as stats
+from llmapi.api.v1.chat import bp as chat
 from llmapi.api.v1.classify import bp as classify
 from llmapi.api.v1.code import bp as code
 from llmapi.api.v1.jobs import bp as jobs
 from llmapi.api.v1.models import bp as models
 from llmapi.api.v1.text import bp as text
-from llmapi.bootstrap import Services
+from llmapi.services import Services
 
-BLUEPRINTS = (text, code, classify, jobs, models, operations)
+OPENAI = (chat_completions, responses, kept, embeddings, decisions)
+BLUEPRINTS = (text, code, classify, chat, *OPENAI, jobs, models, invoke, query, stats, operations)
 EXPOSED = ["X-Request-ID", "Cache-Status", "Server-Timing", "RateLimit", "RateLimit-Policy", "Retry-After", "Location"]
+EXPOSED += ["Idempotent-Replayed"]
 
 
 class Json(DefaultJSONProvider):
@@ -62,11 +75,11 @@ def create_app(services: Services) -> Flask:
     )
     limits.install(app, (*BLUEPRINTS, docs.bp), settings.limits.model_dump(), services.counters_url)
     api = new_api(app)
-    for blueprint in (*BLUEPRINTS, probes):
+    for blueprint in (*BLUEPRINTS, probes, docs.front):
         api.register_blueprint(blueprint)
     if settings.docs:
         docs.install(app, api.spec)
-    errors.install(app)
+    errors.install(app, shapes={**SHAPES, "/invoke": invoke_shape})
     if settings.cors_origins:
         CORS(app, origins=list(settings.cors_origins), expose_headers=EXPOSED, max_age=600)
     app.wsgi_app = RequestId(app.wsgi_app)  # type: ignore[method-assign]

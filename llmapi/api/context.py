@@ -6,7 +6,7 @@ from flask import current_app, g, request
 
 from llmapi.api import wishes
 from llmapi.api.request_id import KEY
-from llmapi.bootstrap import Services
+from llmapi.services import Services
 from llmapi.tasks.runner import Caller
 
 

@@ -9,8 +9,9 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 
 from llmapi.app import create_app
-from llmapi.bootstrap import Services, build
+from llmapi.bootstrap import build
 from llmapi.core.lifetime import Lifetime
+from llmapi.services import Services
 from llmapi.settings import Settings
 from tests.fakes.gemini import FakeGemini
 

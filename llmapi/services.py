@@ -1,0 +1,137 @@
+"""The parts the application runs on, and the switch that turns them on and off.
+
+gunicorn builds once and forks; each worker then calls `start`, because threads and child processes cannot be forked,
+and `close` at its end.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from llmapi import __version__
+from llmapi.core.calls import NOTHING, Target
+from llmapi.core.clock import monotonic
+from llmapi.core.contracts import AnswerCache, Prices, Provider
+from llmapi.core.errors import LlmApiError, ProviderUnavailable, ValidationFailed
+from llmapi.db.engine import reading
+from llmapi.events.metrics import Metrics
+from llmapi.gateway.recipe import Guards
+from llmapi.jobs.registry import Registry
+from llmapi.jobs.threads import Threads
+from llmapi.providers.catalog import Catalog
+from llmapi.providers.transport import Transport
+from llmapi.settings import Settings
+from llmapi.tasks.runner import Tasks
+
+
+@dataclass
+class Services:
+    """Everything a request may need, and the switch that turns it on and off."""
+
+    settings: Settings
+    tasks: Tasks
+    models: Catalog
+    providers: Mapping[str, Provider]
+    cache: AnswerCache
+    metrics: Metrics
+    engine: Engine
+    jobs: Registry
+    threads: Threads
+    transport: Transport
+    prices: Prices
+    guards: Guards
+    counters_url: str
+    begun: float = 0.0
+    serving: bool = False
+
+    def start(self, settled: Callable[[], object] = bool) -> None:
+        """Start what a fork cannot carry: job threads, the embedded model; `settled` is called once all is warm."""
+        self.begun = monotonic()
+        self.threads.start()
+        threading.Thread(target=self._warm_up, args=(settled,), name="warm-up", daemon=True).start()
+        self.serving = True
+
+    def _warm_up(self, settled: Callable[[], object]) -> None:
+        """Do beforehand what the first request would wait for: heavy imports, the model's process, the price list."""
+        targets = self._targets("text", "code", "classify")
+        for provider in {target.provider for target in targets}:
+            with suppress(ProviderUnavailable):  # /health says so
+                self.providers[provider].start()
+        for target in targets:
+            self.prices.cost(target, NOTHING)
+        settled()
+
+    def drain(self) -> None:
+        """A stop was asked for: /readyz says no from now on, and jobs finish or go back beside the last requests."""
+        self.serving = False
+        threading.Thread(target=self.threads.stop, args=(self.settings.grace,), name="drain", daemon=True).start()
+
+    def close(self) -> None:
+        """Give everything back; the last thing a process does."""
+        self.serving = False
+        self.threads.stop(0.0)
+        for provider in self.providers.values():
+            provider.close()
+        self.transport.close()
+        self.engine.dispose()
+
+    def ready(self) -> bool:
+        """Say whether requests may be sent here: started, not stopping, and the database answers."""
+        return self.serving and self._database()["status"] == "ok" and not self._local_is_starting()
+
+    def health(self) -> dict[str, Any]:
+        """Return how every dependency is, from what is known already; only the database is asked."""
+        parts: dict[str, Mapping[str, Any]] = {
+            "database": self._database(),
+            "cache": {"status": "ok", **self.cache.stats()},
+            "jobs": self.threads.health(),
+        }
+        parts |= {f"provider:{name}": self._provider(name) for name in self.providers}
+        return {
+            "status": overall(parts),
+            "version": __version__,
+            "uptime_s": round(monotonic() - self.begun, 3),
+            "dependencies": parts,
+        }
+
+    def _provider(self, name: str) -> dict[str, Any]:
+        """Return how a provider does: what it says itself, its breakers that are not closed, its calls under way."""
+        found = dict(self.providers[name].health())
+        known = [row for row in self.guards.breakers.states() if row["provider"] == name]
+        if troubled := [row for row in known if row["state"] != "closed"]:
+            found["breakers"] = [{key: value for key, value in row.items() if key != "provider"} for row in troubled]
+            found["status"] = "down" if found["status"] == "down" else "degraded"
+        gate = next((row for row in self.guards.gates.states() if row["provider"] == name), None)
+        return found | ({"in_flight": gate["in_flight"], "limit": gate["limit"]} if gate else {})
+
+    def _database(self) -> dict[str, Any]:
+        try:
+            with reading(self.engine) as connection:
+                connection.execute(text("SELECT 1"))
+        except LlmApiError as error:
+            return {"status": "down", "last_error": error.code}
+        return {"status": "ok"}
+
+    def _targets(self, *names: str) -> set[Target]:
+        """Return the models these aliases stand for; none where no key is set."""
+        with suppress(ValidationFailed):
+            return {target for name in names for target in self.models.resolve(name).targets}
+        return set()
+
+    def _default_is_local(self) -> bool:
+        return any(target.provider == "local" for target in self._targets("text", "code"))
+
+    def _local_is_starting(self) -> bool:
+        local = self.providers.get("local")
+        return local is not None and self._default_is_local() and local.health().get("state") == "starting"
+
+
+def overall(parts: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return one word: down without the database, degraded when anything else is not well."""
+    if parts["database"]["status"] == "down":
+        return "down"
+    return "degraded" if any(part["status"] in ("down", "degraded") for part in parts.values()) else "ok"
