@@ -31,10 +31,11 @@ class Place(BaseModel):
 
 
 def test_an_answer_comes_as_the_client_knows_it(sdk, model, upstream):
-    upstream.script = [Answer("Calm and blue.", usage=None)]
+    upstream.script = ["Calm and blue."]
     answer = sdk.chat.completions.create(model=model, messages=ASKED)
     choice = answer.choices[0]
-    assert (choice.message.role, choice.message.content, choice.finish_reason) == ("assistant", "Calm and blue.", "stop")
+    assert (choice.message.role, choice.message.content) == ("assistant", "Calm and blue.")
+    assert choice.finish_reason == "stop"
     assert (answer.object, answer.model, len(answer.choices)) == ("chat.completion", model, 1)
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens > 0
     assert answer.id == f"chatcmpl-{answer._request_id}"
@@ -47,7 +48,7 @@ def test_what_was_asked_reaches_the_vendor(sdk, openai_upstream):
         {"role": "assistant", "content": "Calm."},
         {"role": "user", "content": "And now?", "name": "ann"},
     ]
-    knobs = {"temperature": 0.3, "top_p": 0.9, "seed": -1, "stop": "END", "max_completion_tokens": 77, "user": "u", "n": 1}
+    knobs = {"temperature": 0.3, "top_p": 0.9, "seed": -1, "stop": "END", "max_completion_tokens": 77}
     sdk.chat.completions.create(model="gpt-4o-mini", messages=told, **knobs)
     body = openai_upstream.bodies[0]
     assert [(turn["role"], turn["content"]) for turn in body["messages"]] == [
@@ -76,7 +77,8 @@ def test_a_stream_comes_to_its_end(sdk, model, upstream):
     assert deltas[0].role == "assistant"
     assert "".join(delta.content or "" for delta in deltas) == "Calm and blue."
     assert [chunk.choices[0].finish_reason for chunk in chunks] == [None] * (len(chunks) - 1) + ["stop"]
-    assert {(chunk.id, chunk.object, chunk.model) for chunk in chunks} == {(chunks[0].id, "chat.completion.chunk", model)}
+    heads = {(chunk.id, chunk.object, chunk.model) for chunk in chunks}
+    assert heads == {(chunks[0].id, "chat.completion.chunk", model)}
     assert all(chunk.usage is None for chunk in chunks)
 
 
@@ -93,7 +95,8 @@ def test_a_tool_is_called_and_its_result_answered(sdk, model, upstream):
     first = sdk.chat.completions.create(model=model, messages=ASKED, tools=[WEATHER]).choices[0]
     (call,) = first.message.tool_calls
     assert (first.finish_reason, first.message.content) == ("tool_calls", None)
-    assert (call.type, call.function.name, json.loads(call.function.arguments)) == ("function", "weather", {"city": "Oslo"})
+    assert (call.type, call.function.name) == ("function", "weather")
+    assert json.loads(call.function.arguments) == {"city": "Oslo"}
     told = [*ASKED, first.message.model_dump(), {"role": "tool", "tool_call_id": call.id, "content": "rain"}]
     second = sdk.chat.completions.create(model=model, messages=told, tools=[WEATHER]).choices[0]
     assert (second.finish_reason, second.message.content) == ("stop", "Grey.")

@@ -14,6 +14,7 @@ from tests.fakes.behaviours import Answer, Blocked, Status, StreamError
 ASKED = [{"role": "user", "content": "How is the sea?"}]
 MODEL = "gpt-4o-mini"
 TOOL = {"type": "function", "function": {"name": "weather"}}
+NO_SCHEMA = {"type": "json_schema", "json_schema": {"schema": {"type": 1}}}
 
 
 def ask(client, **more):
@@ -37,7 +38,7 @@ def ask(client, **more):
         ("tool_choice", {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "other"}}}),
         ("tools.0.type", {"tools": [{"type": "custom", "custom": {"name": "x"}}]}),
         ("response_format.type", {"response_format": {"type": "grammar"}}),
-        ("response_format.schema", {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": 1}}}}),
+        ("response_format.schema", {"response_format": NO_SCHEMA}),
         ("messages", {"messages": []}),
         ("messages.0.content", {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}),
         ("messages.0.role", {"messages": [{"role": "robot", "content": "x"}]}),
@@ -177,5 +178,6 @@ def test_errors_elsewhere_keep_our_shape(served):
     connection = http.client.HTTPConnection(served().removeprefix("http://"), timeout=10)
     connection.request("GET", "/v1/chat/completions-of-mine")
     answer = connection.getresponse()
-    assert (json.loads(answer.read())["code"], answer.headers["Content-Type"]) == ("not_found", "application/problem+json")
+    told = json.loads(answer.read())
     connection.close()
+    assert (told["code"], answer.headers["Content-Type"]) == ("not_found", "application/problem+json")
