@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from llmapi.core.calls import Call, Completion, Facts, Target, Usage
+from llmapi.core.calls import Call, Choice, Completion, Facts, Target, Usage
 from llmapi.core.errors import ProviderInvalid, ValidationFailed
 from llmapi.core.money import FREE
 from llmapi.core.reply import Reply
-from llmapi.tasks.embed import SLICE, EmbedTask, embed_calls
+from llmapi.tasks.embed import SLICE, EmbedTask, embed_calls, embedding_base
 from llmapi.tasks.tab import Tab
 from tests.tasks.scripted import BASE
 
@@ -87,6 +87,15 @@ def test_no_other_model_stands_in_for_the_first_one():
     other = Target("gemini", "gemini-embedding-001", EMBEDS)
     (call,) = embed_calls(replace(BASE, targets=(OPENAI, other, same)), ["a"])
     assert call.targets == (OPENAI, same)
+
+
+def test_texts_to_be_compared_are_embedded_by_one_model():
+    class Models:
+        def resolve(self, name, *, own_key=False):
+            return Choice((OPENAI, Target("gemini", "gemini-embedding-001", EMBEDS)))
+
+    call = embedding_base(Models(), replace(BASE, provider_key="sk-own"))
+    assert (call.targets, call.provider_key) == ((OPENAI,), "")
 
 
 def test_an_answer_with_a_vector_missing_is_no_answer():

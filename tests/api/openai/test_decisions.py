@@ -2,11 +2,7 @@
 
 import openai
 import pytest
-from pydantic import SecretStr
 
-from tests.api.openai.serving import client_of
-
-KEY = SecretStr("sk-FakeFakeFakeFakeFakeFakeFakeFake")
 TICKET = "I was charged twice for my subscription, I want my money back."
 REFUND = {"type": "predicate", "name": "refund", "instructions": "The customer wants money back."}
 TEAM = {
@@ -19,10 +15,8 @@ URGENT = {"type": "score", "name": "urgency", "instructions": "How urgent?", "le
 
 
 @pytest.fixture
-def sdk(make, openai_upstream):
-    app = make(local=True, openai_api_key=KEY, openai_base_url=openai_upstream.base).application
-    with client_of(app) as client:
-        yield client
+def sdk(connect):
+    return connect(local=True)
 
 
 def test_every_kind_is_answered_in_its_place_from_token_probabilities(sdk, openai_upstream):

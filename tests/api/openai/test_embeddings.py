@@ -4,19 +4,13 @@ import math
 
 import openai
 import pytest
-from pydantic import SecretStr
 
 from llmapi.tasks.embed import SLICE
-from tests.api.openai.serving import client_of
-
-KEY = SecretStr("sk-FakeFakeFakeFakeFakeFakeFakeFake")
 
 
 @pytest.fixture
-def sdk(make, openai_upstream):
-    app = make(local=True, openai_api_key=KEY, openai_base_url=openai_upstream.base).application
-    with client_of(app) as client:
-        yield client
+def sdk(connect):
+    return connect(local=True)
 
 
 def cosine(one, other):
