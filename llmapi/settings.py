@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     text: TaskSettings = TaskSettings(max_tokens=512)
     code: TaskSettings = TaskSettings(temperature=0.2, max_tokens=1024, timeout=120.0)
     classify: TaskSettings = TaskSettings(temperature=0.0, max_tokens=64, timeout=30.0)
-    chat: TaskSettings = TaskSettings(max_tokens=4096, timeout=120.0)
+    chat: TaskSettings = TaskSettings(model="default", max_tokens=4096, timeout=120.0)
     embed: TaskSettings = TaskSettings(timeout=120.0)
     votes: int = knob(
         5, "samples a classification asks of a model without logprobs; 0: compare embeddings", ge=0, le=25
