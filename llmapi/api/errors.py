@@ -88,7 +88,7 @@ def as_problem(error: LlmApiError) -> Response:
 
 def with_hints(response: Response, error: LlmApiError) -> Response:
     """Add the headers that tell a client what to do next; returns the same response."""
-    if error.retry_after is not None and error.status in (429, 503):
+    if error.retry_after is not None and error.status in (409, 429, 503):
         response.headers["Retry-After"] = str(min(LONGEST_WAIT, max(1, round(error.retry_after + 0.499))))
     if not error.retryable:
         response.headers["X-Should-Retry"] = "false"

@@ -9,7 +9,9 @@ from llmapi.core.calls import Call
 VERSION = 2  # raise it when the meaning of a field, or of an answer kept under it, changes
 
 # Fields that do not change the answer. `model`, `target` and `policy` only say who of `targets` is asked.
-NOT_IN_KEY = frozenset("id lifetime stream cache good model target policy provider_key again".split())
+NOT_IN_KEY = frozenset(
+    "id lifetime stream cache good model target policy provider_key again sending refused".split()
+)
 
 
 def cache_key(call: Call) -> str:

@@ -174,12 +174,17 @@ def anything(_: Completion) -> bool:
     return True
 
 
+def nothing(*_: object) -> None:
+    """Do nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One question to a model, complete: everything a stage or an adapter may need, and no more.
 
     `targets` are the candidates, best first; Route puts the one being asked into `target`. `good` says whether an
-    answer is worth keeping; it is no part of the question.
+    answer is worth keeping; it is no part of the question. `sending` is called before each asking of a provider, which
+    it forbids by raising; `refused` with the failure of one that brought no answer.
     """
 
     id: str
@@ -207,6 +212,8 @@ class Call:
     policy: Policy = ORDERED
     provider_key: str = field(default="", repr=False)  # the caller's own key for the provider; for this call only
     again: bool = False  # a client's library repeats a call whose answer it lost: join it rather than pay twice
+    sending: Callable[[], None] = nothing
+    refused: Callable[[Any], None] = nothing
 
     def at(self, target: Target) -> "Call":
         """Return this call addressed to one candidate."""

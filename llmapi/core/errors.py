@@ -115,6 +115,24 @@ class DuplicateRequestId(LlmApiError):
     code, status, title = "duplicate_request_id", 409, "This request id is taken"
 
 
+class IdempotencyInProgress(LlmApiError):
+    """The request with this key is being worked on right now."""
+
+    code, status, title, retryable = "idempotency_in_progress", 409, "This request is being worked on", True
+
+
+class IdempotencyOutcomeUnknown(LlmApiError):
+    """The request with this key was sent to a provider and its answer was lost: it may have been paid for."""
+
+    code, status, title = "idempotency_outcome_unknown", 409, "What became of this request is not known"
+
+
+class IdempotencyKeyReused(LlmApiError):
+    """The key came before, with another request."""
+
+    code, status, title = "idempotency_key_reused", 422, "This key was used for another request"
+
+
 class RateLimited(LlmApiError):
     """The caller asked more often than the route allows."""
 
@@ -189,6 +207,10 @@ class ProviderUnavailable(ProviderError):
     """The provider cannot be reached, or answered 5xx."""
 
     code, status, title, retryable = "provider_unavailable", 503, "The provider is not available", True
+
+
+class ProviderHungUp(ProviderUnavailable):
+    """The provider took the question and closed the connection without an answer: it may have worked on it."""
 
 
 class CircuitOpen(ProviderUnavailable):

@@ -17,10 +17,12 @@ def ask_providers(providers: Mapping[str, Provider], clock: Monotonic) -> Handle
         provider = providers.get(target.provider)
         if provider is None:
             raise ProviderInvalid(f"the provider {target.provider!r} is not set up here")
+        call.sending()
         start = clock()
         try:
             answer = provider.ask(call)
         except LlmApiError as error:
+            call.refused(error)
             error.provider_time = clock() - start
             raise
         facts = Facts(target.provider, target.model, provider_time=clock() - start)

@@ -21,7 +21,7 @@ from urllib3 import exceptions as trouble
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from llmapi.core.errors import CallEnded, LlmApiError, ProviderBroken, ProviderInvalid, ProviderTimeout
-from llmapi.core.errors import ProviderUnavailable
+from llmapi.core.errors import ProviderHungUp, ProviderUnavailable
 from llmapi.core.lifetime import Lifetime
 from llmapi.providers.exchange import Exchange, current
 from llmapi.providers.sockets import Grip, TimedConnection, TimedTlsConnection, TimedTlsSocket, holder
@@ -140,7 +140,7 @@ def failure(error: BaseException, lifetime: Lifetime, *, answered: bool) -> LlmA
         return ProviderUnavailable("The provider cannot be reached.")
     if answered:
         return ProviderBroken("The provider's answer was cut.")
-    return ProviderUnavailable("The provider closed the connection without an answer.")
+    return ProviderHungUp("The provider closed the connection without an answer.")
 
 
 class Answer:

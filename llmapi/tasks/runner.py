@@ -1,10 +1,10 @@
 """Where every question enters, whatever door it came through: HTTP, a job, a batch line, the command line."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from llmapi.core.calls import CacheWish, Call, Message
+from llmapi.core.calls import CacheWish, Call, Message, nothing
 from llmapi.core.clock import Monotonic, Wall, monotonic, utc_now
 from llmapi.core.contracts import Models, Prices
 from llmapi.core.lifetime import Lifetime
@@ -36,6 +36,7 @@ class Caller:
     limit: most seconds the caller wants to wait
     provider_key: the caller's own key for the provider, for this request only
     again: the caller's library repeats a request whose answer it lost
+    sending, refused: told of each asking of a provider, as in Call
     """
 
     tenant: str
@@ -44,6 +45,8 @@ class Caller:
     limit: float | None = None
     provider_key: str = field(default="", repr=False)
     again: bool = False
+    sending: Callable[[], None] = nothing
+    refused: Callable[[Any], None] = nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +172,8 @@ class Tasks:
             stream=stream,
             provider_key=caller.provider_key,
             again=caller.again,
+            sending=caller.sending,
+            refused=caller.refused,
         )
 
 

@@ -61,6 +61,8 @@ IRRELEVANT: dict[str, Any] = {
     "policy": Policy("fast", "weighted"),
     "provider_key": "sk-of-the-caller",
     "again": True,
+    "sending": lambda: None,
+    "refused": lambda _: None,
 }
 
 
