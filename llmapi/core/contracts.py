@@ -107,6 +107,14 @@ class Later(Protocol):
         ...
 
 
+class Outbox(Protocol):
+    """Takes what tenants are to be told, in the transaction that makes it true: both are kept, or neither."""
+
+    def add(self, connection: Any, tenant: str, kind: str, data: Mapping[str, Any]) -> None:
+        """Keep a notice, such as a "job.succeeded"; sends nothing."""
+        ...
+
+
 class Embedder(Protocol):
     """Turns texts into vectors of length 1."""
 

@@ -8,17 +8,19 @@ from typing import Any, Literal
 import orjson
 from sqlalchemy import RowMapping
 
+from llmapi.core.clock import rfc3339
 from llmapi.core.errors import LlmApiError, PayloadTooLarge, ValidationFailed
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled", "dead"]
 Json = Mapping[str, Any]
 STRICT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
-BIG = ("arguments", "progress", "result", "error")  # columns of JSON text
+BIG = ("arguments", "progress", "result")  # columns of JSON text that a listing leaves out
+ENDED: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "dead"})
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job. A listing leaves out `arguments`, `progress`, `result` and `error`: they are None there."""
+    """One job. A listing leaves out `arguments`, `progress` and `result`: they are None there."""
 
     id: str
     tenant: str
@@ -33,6 +35,10 @@ class Job:
     created: datetime
     started: datetime | None  # of the latest attempt
     finished: datetime | None
+    timeout: float | None = None  # seconds an attempt may take; None: what the workers are set to
+    reason: str | None = None  # why it is dead: "attempts_spent" or "worker_lost"
+    claims: int = 0  # how often it was given to a worker
+    version: int = 0  # grows with each change a caller can see
     arguments: Json | None = None
     progress: Json | None = None
     result: Json | None = None
@@ -45,11 +51,26 @@ class Job:
             return None
         return (self.finished - self.started).total_seconds()
 
+    def notice(self) -> dict[str, Any]:
+        """Return what a webhook says of a job that ended; its result is read at the job's own address."""
+        instants = {"created": self.created, "started": self.started, "finished": self.finished}
+        told = {name: rfc3339(instant) if instant else None for name, instant in instants.items()}
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "status": self.status,
+            "attempts": self.attempts,
+            **told,
+            "request_id": self.request_id or None,
+            "reason": self.reason,
+            "error": self.error,
+        }
+
     @classmethod
     def of(cls, row: RowMapping) -> "Job":
         """Return the job of a row."""
         values = {name: row[name] for name in cls.__slots__ if name in row}
-        return cls(**values | {name: orjson.loads(row[name]) for name in BIG if row.get(name) is not None})
+        return cls(**values | {name: orjson.loads(row[name]) for name in (*BIG, "error") if row.get(name) is not None})
 
 
 @dataclass(frozen=True, slots=True)

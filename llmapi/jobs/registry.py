@@ -11,17 +11,19 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import orjson
-from sqlalchemy import Connection, Engine, Update, insert, select
+from sqlalchemy import Connection, Engine, ScalarSelect, Update, insert, select
 
 from llmapi.core.clock import Wall, utc_now
-from llmapi.core.contracts import Bus
+from llmapi.core.contracts import Bus, Outbox
 from llmapi.core.errors import JobNotCancellable, NotFound, Overloaded, ValidationFailed
-from llmapi.core.events import JobChanged
 from llmapi.core.ids import new_id
 from llmapi.db.engine import reading, writing
 from llmapi.db.tables.jobs import jobs
-from llmapi.jobs import statements
+from llmapi.jobs import priorities, statements
+from llmapi.jobs.changes import Changes, Listener
+from llmapi.jobs.dead_letters import DeadLetters
 from llmapi.jobs.job import Claim, Job, Json, Page, Status, as_json
+from llmapi.jobs.priorities import HIGHEST, Rules
 
 ABANDONED = {
     "code": "internal_error",
@@ -41,18 +43,37 @@ class Bounds:
     result: int = 8 * 1_048_576
 
 
+@dataclass(frozen=True, slots=True)
+class Depths:
+    """How many jobs are where, and the seconds the oldest waiting one has waited since it might have run."""
+
+    queued: int
+    running: int
+    dead: int
+    oldest: float
+
+
 class Registry:
-    """Durable jobs: put, get, list and cancel for callers; the rest is for workers."""
+    """Durable jobs: put, get, list and cancel for callers; `dead` has those given up; the rest is for workers."""
 
     def __init__(
-        self, engine: Engine, bus: Bus, *, now: Wall = utc_now, max_attempts: int = 3, bounds: Bounds = Bounds()
+        self,
+        engine: Engine,
+        bus: Bus,
+        *,
+        outbox: Outbox | None = None,
+        now: Wall = utc_now,
+        max_attempts: int = 3,
+        bounds: Bounds = Bounds(),
+        rules: Rules = Rules(),
     ) -> None:
         self._engine = engine
-        self._bus = bus
         self._now = now
         self._max_attempts = max_attempts
         self._bounds = bounds
-        self._wakers: tuple[Callable[[], None], ...] = ()
+        self._rules = rules
+        self._changes = Changes(engine, bus, outbox)
+        self.dead = DeadLetters(engine, self._changes, self._need_room, now)
 
     def put(
         self,
@@ -63,12 +84,13 @@ class Registry:
         request_id: str = "",
         priority: int = 5,
         run_at: datetime | None = None,
+        timeout: float | None = None,
     ) -> str:
-        """Return the new job's id; 9 is the highest priority.
+        """Return the new job's id; 9 is the highest priority, `timeout` the seconds an attempt may take.
 
         raises: Overloaded when too many wait, PayloadTooLarge, ValidationFailed, StorageFull
         """
-        if not 0 <= priority <= 9:
+        if not 0 <= priority <= HIGHEST:
             raise ValidationFailed("The priority is out of range.", fields={"priority": ["must be 0 to 9"]})
         now = self._now()
         values = {
@@ -78,15 +100,16 @@ class Registry:
             "status": "queued",
             "priority": priority,
             "run_at": run_at or now,
+            "timeout": timeout,
             "max_attempts": self._max_attempts,
             "arguments": as_json(arguments, "arguments", self._bounds.arguments),
             "request_id": request_id,
             "created": now,
         }
-        with writing(self._engine) as connection:
-            self._need_room(connection, tenant)
-            row = connection.execute(insert(jobs).returning(*statements.SUMMARY), values).mappings().one()
-        return self._told(Job.of(row)).id
+        with self._changes.begin() as change:
+            self._need_room(change.connection, tenant)
+            (job,) = change.enter(insert(jobs).values(values))
+        return job.id
 
     def get(self, id: str, tenant: str) -> Job:
         """Return a job with all of it; raises NotFound, also for somebody else's."""
@@ -109,35 +132,41 @@ class Registry:
 
         raises: NotFound, JobNotCancellable when it has ended
         """
-        now = self._now()
-        with writing(self._engine) as connection:
-            ended = self._changed(connection, statements.cancel_now(id, tenant, now))
-            asked = () if ended else self._changed(connection, statements.ask_to_cancel(id, tenant))
-        if ended:
-            return self._told(ended[0])
-        if asked:
-            return asked[0]
+        with self._changes.begin() as change:
+            ended = change.enter(statements.cancel_now(id, tenant, self._now()))
+            asked = () if ended else change.touch(statements.ask_to_cancel(id, tenant))
+        for job in (*ended, *asked):
+            return job
         raise JobNotCancellable(f"The job has already ended: it is {self.get(id, tenant).status}.")
 
     def claim(self, owner: str, lease: float) -> Claim | None:
         """Return the job whose turn it is, for `lease` seconds, or None; jobs of dead workers get their turn again."""
-        now = self._now()
-        given = statements.claim(owner, now, now + timedelta(seconds=lease)).returning(*jobs.c)
-        with writing(self._engine) as connection:
-            lost = self._changed(connection, statements.take_back(now, orjson.dumps(ABANDONED).decode()))
-            row = connection.execute(given).mappings().one_or_none()
-        for job in lost:
-            self._told(job)
-        return None if row is None else Claim(self._told(Job.of(row)), owner, row["claims"], lease)
+        return self._claim(owner, lease, lambda now: priorities.next_in_turn(now, self._rules))
+
+    def claim_this(self, id: str, owner: str, lease: float) -> Claim | None:
+        """Return this very job, or None if it does not wait, not yet, or its tenant has enough jobs running."""
+        return self._claim(owner, lease, lambda now: priorities.this_one(id, now, self._rules))
+
+    def _claim(self, owner: str, lease: float, turn: Callable[[datetime], ScalarSelect[Any]]) -> Claim | None:
+        with self._changes.begin() as change:
+            priorities.one_by_one(change.connection)
+            now = self._now()
+            change.enter(statements.take_back(now, orjson.dumps(ABANDONED).decode()))
+            given = priorities.claim(turn(now), owner, now, now + timedelta(seconds=lease))
+            found = change.enter(given, (*jobs.c,))
+            for job in found:
+                priorities.remember(change.connection, job.tenant)
+        return Claim(found[0], owner, found[0].claims, lease) if found else None
 
     def heartbeat(self, claim: Claim) -> Literal["held", "cancel", "lost"]:
         """Extend a claim's lease; says whether it still holds, and whether the job should end."""
         until = self._now() + timedelta(seconds=claim.lease)
+        longer = statements.held(claim).values({jobs.c.lease_until: until}).returning(jobs.c.cancel_asked)
         with writing(self._engine) as connection:
-            found = self._changed(connection, statements.held(claim).values({jobs.c.lease_until: until}))
-        if not found:
+            asked = connection.execute(longer).scalar_one_or_none()
+        if asked is None:
             return "lost"
-        return "cancel" if found[0].cancel_asked else "held"
+        return "cancel" if asked else "held"
 
     def asked_to_cancel(self, owner: str) -> frozenset[str]:
         """Return the ids of the owner's running jobs that should end."""
@@ -148,8 +177,9 @@ class Registry:
     def progress(self, claim: Claim, told: Json) -> bool:
         """Keep how far the job is; False when the claim no longer holds, as for the three below."""
         text = as_json(told, "progress", self._bounds.arguments)
-        with writing(self._engine) as connection:
-            return bool(self._changed(connection, statements.held(claim).values({jobs.c.progress: text})))
+        change = statements.held(claim).values({jobs.c.progress: text, **statements.SEEN})
+        with self._changes.begin() as changes:
+            return bool(changes.touch(change))
 
     def succeed(self, claim: Claim, result: Json) -> bool:
         """Keep the result; raises PayloadTooLarge, ValidationFailed when it cannot be kept."""
@@ -157,7 +187,7 @@ class Registry:
         return self._end(statements.success(claim, self._now(), text))
 
     def fail(self, claim: Claim, error: Json, retry_in: float | None = None) -> bool:
-        """Keep the error; with `retry_in` seconds the job waits for another attempt, if one is left."""
+        """Keep the error; with `retry_in` seconds the job waits for another attempt, and is dead when none is left."""
         now = self._now()
         again_at = None if retry_in is None else now + timedelta(seconds=retry_in)
         return self._end(statements.failure(claim, now, orjson.dumps(error).decode(), again_at))
@@ -171,9 +201,24 @@ class Registry:
         with writing(self._engine) as connection:
             return connection.execute(statements.forget(self._now() - timedelta(seconds=keep_for))).rowcount
 
-    def on_work(self, wake: Callable[[], None]) -> None:
-        """Call `wake` whenever this process makes a job wait; it must be quick and must not raise."""
-        self._wakers = (*self._wakers, wake)
+    def on_change(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` with each job this process changed, once that is kept; returns a function that ends it.
+
+        It must be quick and must not raise. Other processes' changes are not told.
+        """
+        return self._changes.listen(listener)
+
+    def on_work(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call `wake` whenever this process makes a job wait; returns a function that ends it."""
+        return self.on_change(lambda job: wake() if job.status == "queued" else None)
+
+    def depths(self) -> Depths:
+        """Return how much waits, runs and is dead; all tenants' and all processes'."""
+        with reading(self._engine) as connection:
+            rows = {row[0]: row for row in connection.execute(statements.depths())}
+        oldest = rows["queued"][2] if "queued" in rows else self._now()
+        counts = {status: rows[status][1] if status in rows else 0 for status in ("queued", "running", "dead")}
+        return Depths(**counts, oldest=max(0.0, (self._now() - oldest).total_seconds()))
 
     def _need_room(self, connection: Connection, tenant: str) -> None:
         bounds = self._bounds
@@ -181,22 +226,6 @@ class Registry:
             if connection.execute(statements.queued(most, whose)).scalar_one() >= most:
                 raise Overloaded("Too many jobs are waiting.", retry_after=5.0)
 
-    def _end(self, change: Update) -> bool:
-        with writing(self._engine) as connection:
-            ended = self._changed(connection, change)
-        for job in ended:
-            self._told(job)
-        return bool(ended)
-
-    def _changed(self, connection: Connection, change: Update) -> tuple[Job, ...]:
-        rows = connection.execute(change.returning(*statements.SUMMARY)).mappings()
-        return tuple(Job.of(row) for row in rows)
-
-    def _told(self, job: Job) -> Job:
-        self._bus.tell(
-            JobChanged(job.id, job.tenant, job.kind, job.status, job.attempts, job.duration, job.request_id)
-        )
-        if job.status == "queued":
-            for wake in self._wakers:
-                wake()
-        return job
+    def _end(self, end: Update) -> bool:
+        with self._changes.begin() as change:
+            return bool(change.enter(end))

@@ -1,4 +1,4 @@
-"""The registry's SQL. One text for every database: SQLite ignores SKIP LOCKED, for its writers are alone."""
+"""The registry's SQL; whose turn it is stands in priorities.py. One text for every database."""
 
 from datetime import datetime
 from typing import Any
@@ -10,9 +10,11 @@ from llmapi.db.columns import Instant
 from llmapi.db.tables.jobs import jobs
 from llmapi.jobs.job import BIG, Claim
 
-SUMMARY = tuple(column for column in jobs.c if column.name not in BIG)
+SUMMARY: tuple[ColumnElement[Any], ...] = tuple(column for column in jobs.c if column.name not in BIG)
 NO_LEASE: dict[Any, Any] = {jobs.c.lease_owner: None, jobs.c.lease_until: None}
-ENDED_AT_ONCE = 500  # rows one clean-up deletes, so that it never holds up others for long
+SEEN: dict[Any, Any] = {jobs.c.version: jobs.c.version + 1}
+AT_ONCE = 500  # rows one clean-up deletes, so that it never holds up others for long
+SPENT, LOST = "attempts_spent", "worker_lost"  # reasons
 
 
 def queued(most: int, tenant: str | None = None) -> Select[int]:
@@ -21,6 +23,15 @@ def queued(most: int, tenant: str | None = None) -> Select[int]:
     if tenant is not None:
         waiting = waiting.where(jobs.c.tenant == tenant)
     return select(func.count()).select_from(waiting.subquery())
+
+
+def depths() -> Select[Any]:
+    """Count the jobs that have not ended well or badly, and say since when the oldest of each status waits."""
+    return (
+        select(jobs.c.status, func.count(), func.min(jobs.c.run_at))
+        .where(jobs.c.status.in_(("queued", "running", "dead")))
+        .group_by(jobs.c.status)
+    )
 
 
 def listing(tenant: str, status: str | None, after: str | None, most: int) -> Select[Any]:
@@ -39,17 +50,17 @@ def cancel_now(id: str, tenant: str, now: datetime) -> Update:
     return (
         update(jobs)
         .where(jobs.c.id == id, jobs.c.tenant == tenant, or_(jobs.c.status == "queued", abandoned))
-        .values({jobs.c.status: "cancelled", jobs.c.finished: now, **NO_LEASE})
+        .values({jobs.c.status: "cancelled", jobs.c.finished: now, jobs.c.error: None, **NO_LEASE, **SEEN})
     )
 
 
 def ask_to_cancel(id: str, tenant: str) -> Update:
     """Leave word for the worker that runs the job."""
     mine = (jobs.c.id == id, jobs.c.tenant == tenant, jobs.c.status == "running")
-    return update(jobs).where(*mine).values({jobs.c.cancel_asked: True})
+    return update(jobs).where(*mine).values({jobs.c.cancel_asked: True, **SEEN})
 
 
-def take_back(now: datetime, reason: str) -> Update:
+def take_back(now: datetime, error: str) -> Update:
     """End the leases that ran out: their jobs wait again, unless cancelled or tried too often."""
     spent = jobs.c.attempts >= jobs.c.max_attempts
     return (
@@ -58,33 +69,10 @@ def take_back(now: datetime, reason: str) -> Update:
         .values({
             jobs.c.status: case((jobs.c.cancel_asked, "cancelled"), (spent, "dead"), else_="queued"),
             jobs.c.finished: case((or_(jobs.c.cancel_asked, spent), _at(now)), else_=null()),
-            jobs.c.error: case((jobs.c.cancel_asked, null()), (spent, reason), else_=null()),
+            jobs.c.error: case((jobs.c.cancel_asked, null()), (spent, error), else_=null()),
+            jobs.c.reason: case((jobs.c.cancel_asked, null()), (spent, LOST), else_=null()),
             **NO_LEASE,
-        })
-    )
-
-
-def claim(owner: str, now: datetime, until: datetime) -> Update:
-    """Give the job whose turn it is to `owner`."""
-    waiting = jobs.alias()
-    turn = (
-        select(waiting.c.id)
-        .where(waiting.c.status == "queued", waiting.c.run_at <= now)
-        .order_by(waiting.c.priority.desc(), waiting.c.run_at, waiting.c.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    return (
-        update(jobs)
-        .where(jobs.c.id == turn.scalar_subquery())
-        .values({
-            jobs.c.status: "running",
-            jobs.c.lease_owner: owner,
-            jobs.c.lease_until: until,
-            jobs.c.attempts: jobs.c.attempts + 1,
-            jobs.c.claims: jobs.c.claims + 1,
-            jobs.c.started: now,
-            jobs.c.progress: None,
+            **SEEN,
         })
     )
 
@@ -100,20 +88,36 @@ def held(claim: Claim) -> Update:
 
 
 def success(claim: Claim, now: datetime, result: str) -> Update:
+    """Keep the result."""
     return held(claim).values({
-        jobs.c.status: "succeeded", jobs.c.finished: now, jobs.c.result: result, jobs.c.error: None, **NO_LEASE
+        jobs.c.status: "succeeded",
+        jobs.c.finished: now,
+        jobs.c.result: result,
+        jobs.c.error: None,
+        **NO_LEASE,
+        **SEEN,
     })
 
 
 def failure(claim: Claim, now: datetime, error: str, again_at: datetime | None) -> Update:
-    """Fail; or wait until `again_at`, while attempts are left. A job that was to be cancelled is cancelled now."""
-    again: ColumnElement[bool] = literal(again_at is not None) & (jobs.c.attempts < jobs.c.max_attempts)
+    """Fail; or wait until `again_at` while attempts are left, and be dead when none is.
+
+    A job that was to be cancelled is cancelled now.
+    """
+    if again_at is None:
+        status: ColumnElement[str] = literal("failed")
+        waits: ColumnElement[bool] = literal(False)
+    else:
+        waits = jobs.c.attempts < jobs.c.max_attempts
+        status = case((waits, "queued"), else_="dead")
     return held(claim).values({
-        jobs.c.status: case((jobs.c.cancel_asked, "cancelled"), (again, "queued"), else_="failed"),
-        jobs.c.finished: case((~jobs.c.cancel_asked & again, null()), else_=_at(now)),
-        jobs.c.run_at: case((again, _at(again_at or now)), else_=jobs.c.run_at),
+        jobs.c.status: case((jobs.c.cancel_asked, "cancelled"), else_=status),
+        jobs.c.finished: case((~jobs.c.cancel_asked & waits, null()), else_=_at(now)),
+        jobs.c.run_at: case((waits, _at(again_at or now)), else_=jobs.c.run_at),
         jobs.c.error: case((jobs.c.cancel_asked, null()), else_=error),
+        jobs.c.reason: case((jobs.c.cancel_asked, null()), (status == "dead", SPENT), else_=null()),
         **NO_LEASE,
+        **SEEN,
     })
 
 
@@ -124,13 +128,42 @@ def return_unharmed(claim: Claim, now: datetime) -> Update:
         jobs.c.finished: case((jobs.c.cancel_asked, _at(now)), else_=null()),
         jobs.c.attempts: jobs.c.attempts - 1,
         **NO_LEASE,
+        **SEEN,
     })
 
 
 def forget(before: datetime) -> Delete:
     """Delete the jobs that ended longest ago, some at a time."""
-    old = select(jobs.c.id).where(jobs.c.finished < before).order_by(jobs.c.finished).limit(ENDED_AT_ONCE)
+    old = select(jobs.c.id).where(jobs.c.finished < before).order_by(jobs.c.finished).limit(AT_ONCE)
     return delete(jobs).where(jobs.c.id.in_(old))
+
+
+def redrive(id: str, tenant: str, now: datetime) -> Update:
+    """Let a dead job wait again with all its attempts."""
+    return (
+        update(jobs)
+        .where(jobs.c.id == id, jobs.c.tenant == tenant, jobs.c.status == "dead")
+        .values({
+            jobs.c.status: "queued",
+            jobs.c.attempts: 0,
+            jobs.c.run_at: now,
+            jobs.c.error: None,
+            jobs.c.reason: None,
+            jobs.c.started: None,
+            jobs.c.finished: None,
+            jobs.c.progress: None,
+            jobs.c.cancel_asked: False,
+            **SEEN,
+        })
+    )
+
+
+def purge(tenant: str, id: str | None = None) -> Delete:
+    """Delete a dead job, or some of a tenant's."""
+    dead = select(jobs.c.id).where(jobs.c.tenant == tenant, jobs.c.status == "dead").limit(AT_ONCE)
+    if id is not None:
+        dead = dead.where(jobs.c.id == id)
+    return delete(jobs).where(jobs.c.id.in_(dead))
 
 
 def _at(instant: datetime) -> ColumnElement[datetime]:

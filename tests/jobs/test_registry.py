@@ -7,8 +7,9 @@ from sqlalchemy.dialects import postgresql
 from llmapi.core.contracts import Later
 from llmapi.core.errors import JobNotCancellable, LlmApiError, NotFound
 from llmapi.core.ids import is_good_id
-from llmapi.jobs import statements
+from llmapi.jobs import priorities
 from llmapi.jobs.job import described
+from llmapi.jobs.priorities import Rules
 from llmapi.jobs.registry import Registry
 from tests.jobs.parts import Clock, Heard, claimed, put
 
@@ -140,7 +141,8 @@ def test_a_failure_may_be_tried_again_later_while_attempts_are_left(registry: Re
         assert (status(registry, id), registry.claim("w1", 30)) == ("queued", None)
         clock.forward(10)
     assert registry.fail(claimed(registry), BROKEN, retry_in=10)
-    assert status(registry, id) == "failed"
+    dead = registry.get(id, "a")
+    assert (dead.status, dead.reason, dead.error, dead.finished) == ("dead", "attempts_spent", BROKEN, clock.now)
 
 
 def test_a_job_handed_back_has_lost_no_attempt(registry: Registry) -> None:
@@ -246,5 +248,6 @@ def test_who_waits_for_work_is_woken_by_it(registry: Registry) -> None:
 
 def test_workers_on_postgresql_do_not_wait_for_each_other(clock: Clock) -> None:
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-    sql = statements.claim("w1", clock.now, clock.now).compile(dialect=dialect)
+    turn = priorities.next_in_turn(clock.now, Rules())
+    sql = priorities.claim(turn, "w1", clock.now, clock.now).compile(dialect=dialect)
     assert "FOR UPDATE SKIP LOCKED" in str(sql)

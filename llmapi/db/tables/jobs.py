@@ -1,6 +1,6 @@
-"""Jobs."""
+"""Jobs, and whose turn it is."""
 
-from sqlalchemy import Boolean, Column, Index, Integer, String, Table, Text, false
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, String, Table, Text, false
 
 from llmapi.db.columns import Instant
 from llmapi.db.tables.metadata import metadata
@@ -28,9 +28,19 @@ jobs = Table(
     Column("created", Instant, nullable=False),
     Column("started", Instant),
     Column("finished", Instant),
+    Column("timeout", Float),  # seconds an attempt may take; NULL: what the workers are set to
+    Column("reason", String(32)),  # why it is dead
+    Column("version", Integer, nullable=False, server_default="0"),  # grows with each change a caller can see
 )
-Index("ix_jobs_turn", jobs.c.status, jobs.c.priority.desc(), jobs.c.run_at, jobs.c.id)
+Index("ix_jobs_line", jobs.c.status, jobs.c.priority, jobs.c.tenant, jobs.c.run_at, jobs.c.id)
 Index("ix_jobs_lease", jobs.c.status, jobs.c.lease_until)
 Index("ix_jobs_tenant", jobs.c.tenant, jobs.c.id)
 Index("ix_jobs_tenant_status", jobs.c.tenant, jobs.c.status, jobs.c.id)
 Index("ix_jobs_finished", jobs.c.finished)
+
+turns = Table(
+    "job_turns",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("turn", BigInteger, nullable=False),  # the number of the tenant's latest claim among all claims
+)
