@@ -15,6 +15,7 @@ from llmapi.db.schema import upgrade
 from llmapi.events.bus import EventBus
 from llmapi.events.logs import log_calls
 from llmapi.events.metrics import Metrics
+from llmapi.events.webhooks import open_webhooks
 from llmapi.gateway.breaker import Breakers
 from llmapi.gateway.overload import Gates
 from llmapi.gateway.preview import Preview
@@ -72,6 +73,7 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
         engine=engine,
         jobs=jobs,
         threads=open_threads(settings, jobs, tasks),
+        webhooks=open_webhooks(engine, allow=settings.webhook_allow, key=settings.webhook_key.get_secret_value()),
         transport=transport,
         prices=prices,
         guards=guards,

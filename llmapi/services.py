@@ -19,6 +19,7 @@ from llmapi.core.contracts import AnswerCache, Prices, Provider
 from llmapi.core.errors import LlmApiError, ProviderUnavailable, ValidationFailed
 from llmapi.db.engine import reading
 from llmapi.events.metrics import Metrics
+from llmapi.events.webhooks import Webhooks
 from llmapi.gateway.recipe import Guards
 from llmapi.jobs.registry import Registry
 from llmapi.jobs.threads import Threads
@@ -41,6 +42,7 @@ class Services:
     engine: Engine
     jobs: Registry
     threads: Threads
+    webhooks: Webhooks
     transport: Transport
     prices: Prices
     guards: Guards
@@ -52,6 +54,7 @@ class Services:
         """Start what a fork cannot carry: job threads, the embedded model; `settled` is called once all is warm."""
         self.begun = monotonic()
         self.threads.start()
+        self.webhooks.sender.start()
         threading.Thread(target=self._warm_up, args=(settled,), name="warm-up", daemon=True).start()
         self.serving = True
 
@@ -68,12 +71,14 @@ class Services:
     def drain(self) -> None:
         """A stop was asked for: /readyz says no from now on, and jobs finish or go back beside the last requests."""
         self.serving = False
-        threading.Thread(target=self.threads.stop, args=(self.settings.grace,), name="drain", daemon=True).start()
+        for stop in (self.threads.stop, self.webhooks.sender.stop):
+            threading.Thread(target=stop, args=(self.settings.grace,), name="drain", daemon=True).start()
 
     def close(self) -> None:
         """Give everything back; the last thing a process does."""
         self.serving = False
         self.threads.stop(0.0)
+        self.webhooks.sender.stop(0.0)
         for provider in self.providers.values():
             provider.close()
         self.transport.close()
@@ -89,6 +94,7 @@ class Services:
             "database": self._database(),
             "cache": {"status": "ok", **self.cache.stats()},
             "jobs": self.threads.health(),
+            "webhooks": self.webhooks.sender.health(),
         }
         parts |= {f"provider:{name}": self._provider(name) for name in self.providers}
         return {

@@ -40,6 +40,7 @@ class Limits(BaseModel):
     embeddings: str = knob("240/minute", "POST /v1/embeddings")
     decisions: str = knob("120/minute", "POST /v1/decisions")
     jobs: str = knob("600/minute", "/v1/jobs")
+    webhooks: str = knob("600/minute", "/v1/webhooks")
     models: str = knob("600/minute", "GET /v1/models")
     invoke: str = knob("120/minute", "POST /invoke")
     query: str = knob("120/minute", "POST /api/query")

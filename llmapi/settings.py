@@ -120,6 +120,10 @@ class Settings(BaseSettings):
     job_lease: float = knob(30.0, "seconds after which the jobs of a dead process are taken up again", ge=1, le=3600)
     job_timeout: float = knob(600.0, "seconds a job may take in all", gt=0, le=86_400)
     jobs_kept: float = knob(7 * 86_400.0, "seconds an ended job can be read", gt=0)
+    webhook_allow: Annotated[tuple[str, ...], NoDecode] = knob(
+        (), "`host` or `host:port` webhooks may reach though private, on another port or without TLS, comma separated"
+    )
+    webhook_key: SecretStr = knob(SecretStr(""), "Fernet key that encrypts webhook secrets in the database")
 
     @classmethod
     def settings_customise_sources(
@@ -133,7 +137,7 @@ class Settings(BaseSettings):
         file = TomlConfigSettingsSource(settings_cls, Path(os.environ.get(CONFIG, "llmapi.toml")))
         return init_settings, InitSettingsSource(settings_cls, secrets_in_files()), env_settings, file
 
-    @field_validator("api_keys", "allowed_hosts", "cors_origins", mode="before")
+    @field_validator("api_keys", "allowed_hosts", "cors_origins", "webhook_allow", mode="before")
     @classmethod
     def _comma_separated(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -153,7 +157,8 @@ class Settings(BaseSettings):
 
     def secrets(self) -> list[str]:
         """Return every secret value there is, for the log to leave out."""
-        known = (self.google_api_key, self.openai_api_key, self.anthropic_api_key, *self.api_keys)
+        vendors = (self.google_api_key, self.openai_api_key, self.anthropic_api_key)
+        known = (*vendors, self.webhook_key, *self.api_keys)
         return [value for each in known for value in each.get_secret_value().split(":") if len(value) >= 8]
 
     def secret(self, name: str) -> str:
