@@ -9,14 +9,16 @@ from llmapi.api.openapi import examples_of
 from llmapi.api.parsing import Blueprint
 from llmapi.api.schemas.openai_chat import OpenAIError
 
+SHAPE = {"content": {"application/json": {"schema": OpenAIError()}}}
+ERRORS: dict[Any, Any] = {
+    400: {"description": "The request is not valid", **SHAPE},
+    "default": {"description": "Any other error", **SHAPE},
+}
+
 
 def openai_docs(bp: Blueprint, name: str, asked: Schema, told: Schema, *, streams: bool = False) -> Callable[..., Any]:
     """Return the decorator of a door's view; `name` is that of its file in openapi/examples."""
-    error = {"content": {"application/json": {"schema": OpenAIError()}}}
-    documented: dict[Any, Any] = {
-        400: {"description": "The request is not valid", **error},
-        "default": {"description": "Any other error", **error},
-    }
+    documented = dict(ERRORS)
     if streams:
         documented[200] = {"content": {"text/event-stream": {"schema": {"type": "object"}}}}
 

@@ -11,9 +11,9 @@ from flask.views import MethodView
 
 from llmapi.api import wishes
 from llmapi.api.answering import with_cache_control
-from llmapi.api.context import caller, identity, request_id, services
+from llmapi.api.context import caller, committing, identity, request_id, services
 from llmapi.api.openai import events, headers
-from llmapi.api.openai.docs import openai_docs
+from llmapi.api.openai.docs import ERRORS, openai_docs
 from llmapi.api.openai.response_shapes import PREFIX, REPEATED, ended, of_job
 from llmapi.api.openai.response_stream import ResponseEvents
 from llmapi.api.parsing import Blueprint
@@ -58,6 +58,7 @@ class Responses(MethodView):
 @kept.route("/<string:response_id>")
 class KeptResponse(MethodView):
     @kept.arguments(ResponseQuery(), location="query")
+    @kept.doc(responses=ERRORS)
     @kept.response(200, ResponseAnswer())
     def get(self, _: Json, response_id: str) -> Response:
         """Tell where a response in the background stands; once it is completed, all of it."""
@@ -66,6 +67,7 @@ class KeptResponse(MethodView):
 
 @kept.route("/<string:response_id>/cancel")
 class Cancel(MethodView):
+    @kept.doc(responses=ERRORS)
     @kept.response(200, ResponseAnswer())
     def post(self, response_id: str) -> Response:
         """Cancel a response in the background: a running one ends within two seconds, an ended one stays as it is."""
@@ -102,6 +104,7 @@ def queued(asked: Json, wanted: Json) -> Response:
     house.tasks.preview(TASK, wanted, asker)
     repeated = {name: asked[name] for name in ("model", *REPEATED) if name in asked}
     arguments = {"task": TASK, "request": wanted, "response": repeated}
+    committing()
     job = house.jobs.put(KIND, arguments, tenant=identity().tenant, request_id=request_id())
     return as_json(shown(house.jobs.get(job, identity().tenant)))
 

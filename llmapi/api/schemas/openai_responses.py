@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields
+from marshmallow import INCLUDE, Schema, ValidationError, fields
 
 from llmapi.api.schemas.fields import choice, flag, number, part, string, whole
 from llmapi.api.schemas.lean import Ignored, LeanSchema, Neutral
@@ -189,6 +189,11 @@ class ResponseTokens(Schema):
 
 
 class ResponseAnswer(Schema):
+    """The fields that say something here; the request's own come beside them, as OpenAI's clients expect."""
+
+    class Meta:
+        unknown = INCLUDE
+
     id = fields.String(required=True, metadata={"example": "resp_req_01kexample0000000000000000"})
     object = choice("Always response", ("response",), required=True)
     created_at = fields.Float(required=True, metadata={"description": "Seconds since 1970"})
