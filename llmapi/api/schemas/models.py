@@ -2,6 +2,9 @@
 
 from marshmallow import Schema, fields
 
+from llmapi.api.schemas.common import Problem
+from llmapi.api.schemas.openai_chat import OpenAIErrorPart
+
 
 class Candidate(Schema):
     model = fields.String(required=True, metadata={"example": "gemini/gemini-flash-latest"})
@@ -28,6 +31,12 @@ class Model(Schema):
 class ModelList(Schema):
     object = fields.String(required=True, metadata={"description": "Always list"})
     data = fields.List(fields.Nested(Model), required=True)
+
+
+class ModelProblem(Problem):
+    """Our problem details and OpenAI's error in one."""
+
+    error = fields.Nested(OpenAIErrorPart, required=True)
 
 
 class Alive(Schema):

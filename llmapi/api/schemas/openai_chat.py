@@ -149,6 +149,7 @@ class ChatCompletion(Schema):
     model = fields.String(required=True, metadata={"description": "The model that answered"})
     choices = fields.List(fields.Nested(CompletionChoice), required=True)
     usage = part(CompletionUsage, "Tokens", required=True)
+    system_fingerprint = fields.String(required=True, allow_none=True, metadata={"description": "Always null"})
 
 
 class OpenAIErrorPart(Schema):

@@ -7,16 +7,19 @@ from flask.views import MethodView
 from llmapi.api.context import services
 from llmapi.api.openai import headers
 from llmapi.api.parsing import Blueprint
-from llmapi.api.schemas.models import Model, ModelList
+from llmapi.api.schemas.models import Model, ModelList, ModelProblem
 from llmapi.core.contracts import Models as KnownModels
 from llmapi.core.errors import NotFound, ValidationFailed
 
 bp = Blueprint("models", __name__, url_prefix="/v1/models", description="Models and their names")
 headers.install(bp)
+PROBLEMS = {"application/problem+json": {"schema": ModelProblem()}}
+ERRORS = {"default": {"description": "An error in both shapes, ours and OpenAI's", "content": PROBLEMS}}
 
 
 @bp.route("")
 class Models(MethodView):
+    @bp.doc(responses=ERRORS)
     @bp.response(200, ModelList())
     def get(self) -> dict[str, Any]:
         """List the aliases and the models that can be asked, and what each can do."""
@@ -25,6 +28,7 @@ class Models(MethodView):
 
 @bp.route("/<path:name>")
 class OneModel(MethodView):
+    @bp.doc(responses=ERRORS)
     @bp.response(200, Model())
     def get(self, name: str) -> dict[str, Any]:
         """Tell about one model, by any of its names."""
@@ -39,7 +43,7 @@ def row_of(models: KnownModels, name: str) -> dict[str, Any]:
     try:
         target = models.resolve(name).targets[0]
     except ValidationFailed:
-        raise NotFound(f"no model is called {name[:128]}", fields={"model": ["GET /v1/models lists them."]}) from None
+        raise NotFound(f"No model is called {name[:128]}.", fields={"model": ["GET /v1/models lists them."]}) from None
     unlisted = {
         "kind": "model",
         "provider": target.provider,
