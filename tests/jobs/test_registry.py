@@ -250,4 +250,4 @@ def test_workers_on_postgresql_do_not_wait_for_each_other(clock: Clock) -> None:
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     turn = priorities.next_in_turn(clock.now, Rules())
     sql = priorities.claim(turn, "w1", clock.now, clock.now).compile(dialect=dialect)
-    assert "FOR UPDATE SKIP LOCKED" in str(sql)
+    assert "FOR UPDATE OF waiting SKIP LOCKED" in str(sql)

@@ -73,7 +73,7 @@ def test_a_job_is_run_with_what_it_was_put_with(registry: Registry, heard: Heard
     id = put(registry)
     heard.wait("succeeded")
     job = registry.get(id, "a")
-    assert (job.result, job.progress) == ({"said": "hello"}, {"done": 1})
+    assert (job.result, job.progress) == ({"said": "hello"}, {"done": 1, "from": 1})
     assert (seen[0].id, seen[0].tenant, seen[0].kind, seen[0].request_id, seen[0].attempt) == (id, "a", "echo", "r1", 1)
     assert 0 < seen[0].lifetime.remaining() <= 600
 
