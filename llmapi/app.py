@@ -36,7 +36,7 @@ from llmapi.services import Services
 OPENAI = (chat_completions, responses, kept, embeddings, decisions)
 BLUEPRINTS = (text, code, classify, chat, *OPENAI, jobs, models, invoke, query, stats, operations)
 EXPOSED = ["X-Request-ID", "Cache-Status", "Server-Timing", "RateLimit", "RateLimit-Policy", "Retry-After", "Location"]
-EXPOSED += ["Idempotent-Replayed"]
+EXPOSED += ["Idempotent-Replayed", "X-Cost-USD"]
 
 
 class Json(DefaultJSONProvider):
