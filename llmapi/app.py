@@ -10,7 +10,7 @@ from flask.json.provider import DefaultJSONProvider
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from llmapi.api import auth, docs, errors, limits, observing
+from llmapi.api import auth, docs, errors, idempotency, limits, observing
 from llmapi.api.health import bp as operations
 from llmapi.api.health import probes
 from llmapi.api.legacy import bp as invoke
@@ -77,6 +77,7 @@ def create_app(services: Services) -> Flask:
     api = new_api(app)
     for blueprint in (*BLUEPRINTS, probes, docs.front):
         api.register_blueprint(blueprint)
+    idempotency.install(app, services.idempotency)
     if settings.docs:
         docs.install(app, api.spec)
     errors.install(app, shapes={**SHAPES, "/invoke": invoke_shape})

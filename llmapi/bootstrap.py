@@ -4,6 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Engine
+
 from llmapi.cache import open_cache
 from llmapi.core.contracts import AnswerCache, Bus, Prices
 from llmapi.core.reply import Handler
@@ -17,6 +19,7 @@ from llmapi.events.logs import log_calls
 from llmapi.events.metrics import Metrics
 from llmapi.events.webhooks import open_webhooks
 from llmapi.gateway.breaker import Breakers
+from llmapi.gateway.idempotency import Keys
 from llmapi.gateway.overload import Gates
 from llmapi.gateway.preview import Preview
 from llmapi.gateway.recipe import Guards, build_gateway
@@ -77,6 +80,7 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
         transport=transport,
         prices=prices,
         guards=guards,
+        idempotency=open_keys(settings, engine),
         counters_url=counters_of(settings, folder),
     )
 
@@ -85,6 +89,11 @@ def open_metrics(settings: Settings, cache: AnswerCache, folder: Path) -> Metric
     """Return the numbers, in which every model that is known from the start has series of its own."""
     known = [model.name for model in MODELS]
     return Metrics(cache, workers=settings.workers, folder=folder, models=known)
+
+
+def open_keys(settings: Settings, engine: Engine) -> Keys:
+    """Return the idempotency keys."""
+    return Keys(engine, lease=settings.idempotency_lease, retry_unknown=settings.idempotency_retry_unknown)
 
 
 def open_guards(settings: Settings, bus: Bus) -> Guards:

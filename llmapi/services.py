@@ -20,6 +20,7 @@ from llmapi.core.errors import LlmApiError, ProviderUnavailable, ValidationFaile
 from llmapi.db.engine import reading
 from llmapi.events.metrics import Metrics
 from llmapi.events.webhooks import Webhooks
+from llmapi.gateway.idempotency import Keys
 from llmapi.gateway.recipe import Guards
 from llmapi.jobs.registry import Registry
 from llmapi.jobs.threads import Threads
@@ -46,6 +47,7 @@ class Services:
     transport: Transport
     prices: Prices
     guards: Guards
+    idempotency: Keys
     counters_url: str
     begun: float = 0.0
     serving: bool = False
@@ -54,6 +56,7 @@ class Services:
         """Start what a fork cannot carry: job threads, the embedded model; `settled` is called once all is warm."""
         self.begun = monotonic()
         self.threads.start()
+        self.idempotency.start()
         self.webhooks.sender.start()
         threading.Thread(target=self._warm_up, args=(settled,), name="warm-up", daemon=True).start()
         self.serving = True
@@ -78,6 +81,7 @@ class Services:
         """Give everything back; the last thing a process does."""
         self.serving = False
         self.threads.stop(0.0)
+        self.idempotency.stop()
         self.webhooks.sender.stop(0.0)
         for provider in self.providers.values():
             provider.close()

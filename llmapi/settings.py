@@ -116,6 +116,10 @@ class Settings(BaseSettings):
     heartbeat: float = knob(10.0, "seconds of silence after which a stream sends a comment", gt=0, le=15)
 
     database_url: str = vendors_own("", "SQLAlchemy URL; empty: a SQLite file in the data folder", "DATABASE_URL")
+    idempotency_lease: float = knob(30.0, "seconds until a dead worker's idempotency keys are judged", ge=0.3, le=600)
+    idempotency_retry_unknown: Annotated[tuple[str, ...], NoDecode] = knob(
+        (), "tenants, comma separated, whose requests with an unknown outcome are sent again, and perhaps paid twice"
+    )
     job_workers: int = knob(4, "jobs one worker process runs at once", ge=0, le=256)
     job_lease: float = knob(30.0, "seconds after which the jobs of a dead process are taken up again", ge=1, le=3600)
     job_timeout: float = knob(600.0, "seconds a job may take in all", gt=0, le=86_400)
@@ -137,7 +141,9 @@ class Settings(BaseSettings):
         file = TomlConfigSettingsSource(settings_cls, Path(os.environ.get(CONFIG, "llmapi.toml")))
         return init_settings, InitSettingsSource(settings_cls, secrets_in_files()), env_settings, file
 
-    @field_validator("api_keys", "allowed_hosts", "cors_origins", "webhook_allow", mode="before")
+    @field_validator(
+        "api_keys", "allowed_hosts", "cors_origins", "webhook_allow", "idempotency_retry_unknown", mode="before"
+    )
     @classmethod
     def _comma_separated(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

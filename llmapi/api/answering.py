@@ -9,7 +9,7 @@ import orjson
 from flask import Response, request
 
 from llmapi.api import streaming, wishes
-from llmapi.api.context import caller, identity, request_id, services
+from llmapi.api.context import caller, committing, identity, request_id, services
 from llmapi.api.errors import problem
 from llmapi.core.lifetime import Lifetime
 
@@ -22,6 +22,7 @@ def answer(task: str, wanted: Wanted) -> Response:
     """Return the answer of a task, or the promise of one (202), or a stream of it."""
     if directives := request.headers.get("Cache-Control"):
         wanted = with_cache_control(wanted, directives)
+    wanted.pop("request_id", None)  # has done its work (idempotency.py)
     stream = wanted.pop("stream", False)
     if wanted.pop("dry_run", False):
         return shown(services().tasks.preview(task, wanted, caller()))
@@ -55,6 +56,7 @@ def accepted(task: str, wanted: Wanted, priority: int = 5) -> Response:
         raise wishes.unfit(wishes.PROVIDER_KEY, "A key is used at once or not at all: it is not kept for a job.")
     services().tasks.preview(task, wanted, asker)
     arguments = {"task": task, "request": wanted}
+    committing()
     job = services().jobs.put(
         "task", arguments, tenant=identity().tenant, request_id=request_id(), priority=priority
     )

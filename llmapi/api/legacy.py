@@ -2,28 +2,26 @@
 
 import time
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import orjson
-from flask import Request, Response, current_app, g
+from flask import Request, Response, g
 from flask.views import MethodView
 
 from llmapi.api.answering import cache_status
-from llmapi.api.context import caller, identity, request_id, services
+from llmapi.api.context import caller, request_id, services
 from llmapi.api.errors import with_hints
-from llmapi.api.legacy_shapes import KEY, answer_of, failure_of, fingerprint, question_of, status_of
+from llmapi.api.legacy_shapes import KEY, answer_of, failure_of, question_of, status_of
 from llmapi.api.openapi import CACHE_STATUS, examples_of
 from llmapi.api.parsing import Blueprint, StrictParser
-from llmapi.api.request_ids import RequestIds
-from llmapi.api.schemas.legacy import PRINTABLE, InvokeAnswer, InvokeFailure, InvokeRequest, QueryAnswer, QueryRequest
+from llmapi.api.schemas.common import PRINTABLE
+from llmapi.api.schemas.legacy import InvokeAnswer, InvokeFailure, InvokeRequest, QueryAnswer, QueryRequest
 from llmapi.core.clock import utc_now
 from llmapi.core.errors import LlmApiError, ProviderInvalid, Unauthenticated, ValidationFailed
 from llmapi.events.redaction import hide
 from llmapi.tasks.answers import milliseconds
 from llmapi.tasks.runner import Caller
 
-IDS = "llmapi-request-ids"  # among the application's extensions
 OWN_MODEL = "gpt-4o-mini"  # for callers with their own key who name none
 VENDOR = "openai"
 REFUSED = (401, 403)
@@ -61,12 +59,6 @@ bp = InvokeBlueprint("invoke", __name__, description="`/invoke`: one question, t
 query = Blueprint("query", __name__, description="`/api/query`: the simplest door")
 
 
-@bp.record_once
-def remember(state: Any) -> None:
-    """Give an application the memory of its request ids."""
-    state.app.extensions[IDS] = RequestIds()
-
-
 @bp.route("/invoke")
 class Invoke(MethodView):
     @bp.arguments(InvokeRequest(), examples=examples_of("invoke"), error_status_code=400)
@@ -81,11 +73,7 @@ class Invoke(MethodView):
         """Answer a question; the same request id again gets the same answer."""
         asked = {name: value for name, value in asked.items() if value is not None}
         name, key = asked.pop("request_id"), asked.pop(KEY, "")
-        work = partial(invoked, name, asked, key)
-        ids: RequestIds = current_app.extensions[IDS]
-        body, replayed = ids.once(identity().tenant, name, fingerprint(asked, bool(key)), work)
-        headers = {"Idempotent-Replayed": "true"} if replayed else g.invoke_headers
-        return Response(body, headers=headers, mimetype="application/json")
+        return invoked(name, asked, key)
 
 
 @query.route("/api/query")
@@ -98,14 +86,14 @@ class Query(MethodView):
         return Response(orjson.dumps(queried(told)), headers=cache_headers(told), mimetype="application/json")
 
 
-def invoked(name: str, asked: dict[str, Any], key: str) -> bytes:
-    """Return the body of a new answer; raises LlmApiError."""
+def invoked(name: str, asked: dict[str, Any], key: str) -> Response:
+    """Return a new answer; raises LlmApiError."""
     model = asked.get("model", OWN_MODEL if key else "")
     if key:
         refuse_other_vendors(model)
     told = paid_by(key, question_of(asked, model))
-    g.invoke_headers = cache_headers(told)
-    return orjson.dumps(answer_of(told, name, milliseconds(time.perf_counter() - g.started)))
+    body = orjson.dumps(answer_of(told, name, milliseconds(time.perf_counter() - g.started)))
+    return Response(body, headers=cache_headers(told), mimetype="application/json")
 
 
 def paid_by(key: str, question: dict[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,8 @@
 """What /invoke asks, answers and fails with, in its own words: plain values in, plain values out."""
 
-import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-
-import orjson
 
 from llmapi.core.clock import rfc3339
 from llmapi.core.errors import LlmApiError
@@ -40,11 +37,6 @@ def question_of(asked: Mapping[str, Any], model: str) -> Json:
     if model:
         wanted["model"] = model
     return {**wanted, "messages": turns, "confidence": True}
-
-
-def fingerprint(asked: Mapping[str, Any], own_key: bool) -> str:
-    """Return what tells two bodies apart; of a key only whether there was one."""
-    return hashlib.sha256(orjson.dumps([asked, own_key], option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def answer_of(told: Mapping[str, Any], request_id: str, latency_ms: float) -> Json:

@@ -1,8 +1,18 @@
 """What every task's request and answer have in common."""
 
-from marshmallow import Schema, fields
+import re
+
+from marshmallow import Schema, ValidationError, fields
 
 from llmapi.api.schemas.fields import choice, flag, many, number, part, string, whole
+
+PRINTABLE = re.compile(r"[ -~]{1,255}")
+
+
+def printable(text: str) -> None:
+    """Refuse what is no id."""
+    if not PRINTABLE.fullmatch(text):
+        raise ValidationError("1 to 255 printable ASCII characters.")
 
 
 class CacheWish(Schema):
@@ -22,6 +32,13 @@ class TaskRequest(Schema):
     stop = many(string("A text", 1, 200), "Texts that end the answer", 1, 4)
     seed = whole("The same seed asks for the same answer, where the provider can", 0, 2**31 - 1)
     cache = part(CacheWish, "What the cache may do for this call; Cache-Control says the same")
+    request_id = fields.String(
+        validate=printable,
+        metadata={
+            "description": "Sent again with the same body it gets the same answer, as with Idempotency-Key",
+            "pattern": "^[ -~]{1,255}$",
+        },
+    )
     dry_run = flag("Tell tokens, the upper bound of the cost and whether the cache would answer; ask no model")
 
 

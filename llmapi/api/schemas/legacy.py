@@ -4,16 +4,10 @@ import re
 
 from marshmallow import Schema, ValidationError, fields
 
+from llmapi.api.schemas.common import printable
 from llmapi.api.schemas.fields import choice, flag, many, number, part, string, whole
 
-PRINTABLE = re.compile(r"[ -~]{1,255}")
 OPENAI_KEY = re.compile(r"sk-[A-Za-z0-9_.-]{3,250}")
-
-
-def printable(text: str) -> None:
-    """Refuse what is no id."""
-    if not PRINTABLE.fullmatch(text):
-        raise ValidationError("1 to 255 printable ASCII characters.")
 
 
 def openai_key(text: str) -> None:
