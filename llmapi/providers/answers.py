@@ -15,6 +15,7 @@ from llmapi.core.errors import LlmApiError, ProviderBroken, ProviderInvalid, Pro
 from llmapi.core.reply import Reply
 from llmapi.providers.exchange import Exchange, during, stepping
 from llmapi.providers.failures import our_errors
+from llmapi.providers.readable import readable
 from llmapi.providers.tool_calls import CallPieces, whole_calls
 from llmapi.providers.usage import Bill, clean, counted, is_finite, lost_usage
 
@@ -134,7 +135,7 @@ class Part:
         feedback = facts.get("prompt_feedback") or {}
         refusal = message.additional_kwargs.get("refusal")
         blocked = bool(finish in BLOCKS or feedback.get("block_reason") or refusal)
-        return cls(str(message.text), finish, blocked, read_logprobs(facts.get("logprobs")), calls)
+        return cls(readable(message.text), finish, blocked, read_logprobs(facts.get("logprobs")), calls)
 
     @property
     def says(self) -> bool:
@@ -168,14 +169,15 @@ def read_logprobs(found: Any) -> tuple[TokenLogprobs, ...]:
     if not isinstance(found, Mapping):
         return ()
     return tuple(
-        TokenLogprobs(str(row.get("token", "")), float(row["logprob"]), tops(row.get("top_logprobs")))
+        TokenLogprobs(readable(row.get("token", "")), float(row["logprob"]), tops(row.get("top_logprobs")))
         for row in found.get("content") or ()
         if is_finite(row.get("logprob"))
     )
 
 
 def tops(rows: Any) -> tuple[tuple[str, float], ...]:
-    return tuple((str(row["token"]), float(row["logprob"])) for row in rows or () if is_finite(row.get("logprob")))
+    found = (row for row in rows or () if is_finite(row.get("logprob")))
+    return tuple((readable(row["token"]), float(row["logprob"])) for row in found)
 
 
 def unit_vectors(rows: Sequence[Sequence[float]], wanted: int) -> tuple[tuple[float, ...], ...]:

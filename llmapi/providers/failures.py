@@ -26,7 +26,8 @@ TIMEOUTS = frozenset({"TimeoutException", "APITimeoutError", "ModelTimeoutError"
 NETWORK = frozenset({"TransportError", "APIConnectionError", "ModelConnectionError", "ConnectionError"})
 REFUSALS = frozenset({"OpenAIRefusalError", "ContentFilterFinishReasonError"})
 TOO_LONG = frozenset({"ContextOverflowError"})
-MALFORMED = (ValueError, LookupError, TypeError, AttributeError)  # JSONDecodeError and pydantic's are ValueErrors
+# JSONDecodeError and pydantic's are ValueErrors; a RecursionError is JSON nested too deeply.
+MALFORMED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 CONTEXT = re.compile(
     r"context[_ ](length|window|size)|maximum context|exceeds the (maximum number of tokens|context)"

@@ -59,9 +59,10 @@ class OpenAIFormat(Endpoint):
 
     def _make(self, api_key: str) -> Any:
         import httpx2
-        from langchain_openai import ChatOpenAI
 
-        chat = ChatOpenAI(
+        from llmapi.providers.openai_chat import OpenAIChat
+
+        chat = OpenAIChat(
             model="gpt-5-mini",
             api_key=api_key or "none",  # type: ignore[arg-type]  # LangChain insists on one; local servers do not
             base_url=self._base_url,

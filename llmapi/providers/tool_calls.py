@@ -6,13 +6,14 @@ from typing import Any
 
 from llmapi.core.calls import ToolCall
 from llmapi.core.ids import new_id
+from llmapi.providers.readable import readable
 
 
 def whole_calls(message: Any) -> tuple[ToolCall, ...]:
     """Return the calls of a plain answer. Arguments that are no JSON stay the text they are."""
     found = [*getattr(message, "tool_calls", ()), *getattr(message, "invalid_tool_calls", ())]
     return tuple(
-        ToolCall(number, row["id"] or new_id("call"), row["name"] or "", as_text(row["args"]))
+        ToolCall(number, readable(row["id"] or new_id("call")), readable(row["name"] or ""), as_text(row["args"]))
         for number, row in enumerate(found)
     )
 
@@ -20,7 +21,7 @@ def whole_calls(message: Any) -> tuple[ToolCall, ...]:
 def as_text(arguments: Any) -> str:
     """Return arguments as JSON text that can be sent on."""
     if isinstance(arguments, str):
-        return arguments
+        return readable(arguments)
     text = json.dumps(arguments or {}, ensure_ascii=False)
     try:
         text.encode()
@@ -50,7 +51,7 @@ class CallPieces:
         return tuple(self._piece(row) for row in rows)
 
     def _piece(self, row: Mapping[str, Any]) -> ToolCall:
-        id, name, arguments = row.get("id") or "", row.get("name") or "", row.get("args") or ""
+        id, name, arguments = (readable(row.get(field) or "") for field in ("id", "name", "args"))
         number = self._numbers.get(row.get("index"))
         if number is None or (id and self._ids[number] and id != self._ids[number]):
             number = self._numbers[row.get("index")] = len(self._ids)

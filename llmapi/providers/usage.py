@@ -54,11 +54,11 @@ def lost_usage(body: bytes) -> Usage:
     """Return the usage of an answer without a word from its own bytes: LangChain drops it although it is billed."""
     try:
         found = json.loads(body)
-        usage = found.get("usageMetadata") or found.get("usage") or {}  # Gemini's word, OpenAI's word
-        given = usage.get("promptTokenCount", usage.get("prompt_tokens"))
-        said = usage.get("candidatesTokenCount", usage.get("completion_tokens"))
+        usage = found.get("usageMetadata") or found.get("usage") or {}  # Gemini's word, the others' word
+        given = usage.get("promptTokenCount", usage.get("prompt_tokens", usage.get("input_tokens")))
+        said = usage.get("candidatesTokenCount", usage.get("completion_tokens", usage.get("output_tokens")))
         return clean((whole_number(given), whole_number(said), 0, 0))
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return NOTHING
 
 
@@ -70,7 +70,9 @@ def whole_number(count: Any) -> int:
 
 
 def is_finite(number: Any) -> bool:
-    return isinstance(number, int | float) and math.isfinite(number)
+    if isinstance(number, float):
+        return math.isfinite(number)
+    return isinstance(number, int) and number.bit_length() < 1000  # beyond, it is no float
 
 
 def clean(counts: tuple[int, int, int, int]) -> Usage:

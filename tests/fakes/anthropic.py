@@ -43,7 +43,7 @@ class FakeAnthropic(Upstream):
             return [*began, self.wrong(Status(wanted.code))]
         wanted = answer_of(wanted)
         final = self._usage(asked, wanted)
-        usage = {**final, "output_tokens": min(1, final.get("output_tokens", 1))}
+        usage = final if wanted.usage is not None else {**final, "output_tokens": min(1, final["output_tokens"])}
         events: list[Any] = [{"type": "message_start", "message": self._message(asked, [], None, usage)}]
         for index, block in enumerate(wanted.extra.get("content") or blocks(wanted)):
             events += streamed_block(index, block, wanted)

@@ -52,8 +52,8 @@ EVERYWHERE = [
     (Raw(b""), "ProviderBroken", True),
     (Raw(b"data: {nope\n\n", kind="text/event-stream"), "ProviderBroken", True),
     (Answer("a b c d", cut_after=2), "ProviderBroken", True),
-    (Reset(), "ProviderUnavailable", True),
-    (Close(), "ProviderUnavailable", True),
+    (Reset(), "ProviderHungUp", True),
+    (Close(), "ProviderHungUp", True),
     (Hang(), "ProviderTimeout", True),
     (Drip(), "ProviderTimeout", True),
 ]
