@@ -4,7 +4,7 @@ import ipaddress
 import sys
 from typing import Any
 
-pytest_plugins = ["tests.fakes.fixtures"]
+pytest_plugins = ["tests.fakes.fixtures", "tests.servers.fixtures"]
 
 
 def stay_at_home(event: str, arguments: tuple[Any, ...]) -> None:

@@ -1,21 +1,15 @@
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import Engine
 
-from llmapi.db.engine import open_engine
-from llmapi.db.schema import upgrade
 from llmapi.jobs.registry import Registry
 from tests.jobs.parts import Clock, Heard
+from tests.servers.databases import Database
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine("", folder=tmp_path)
-    upgrade(engine)
-    yield engine
-    engine.dispose()
+def engine(database: Database) -> Engine:
+    """Every promise of the registry is kept on each database."""
+    return database.open()
 
 
 @pytest.fixture

@@ -4,36 +4,35 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine
 
-from llmapi.db.engine import open_engine
 from llmapi.jobs.registry import Registry
 from llmapi.jobs.threads import JobContext, Run, Threads
 from tests.jobs.parts import Heard
+from tests.servers.databases import Database
 
 FORK = multiprocessing.get_context("fork")
 
 
-def serve(folder: Path, run: Run, wait: Callable[[], Any], lease: float) -> None:
+def serve(database: Database, run: Run, wait: Callable[[], Any], lease: float) -> None:
     """Work until `wait` returns: the whole of a child process."""
-    engine = open_engine("", folder=folder)
+    engine = database.open()
     threads = Threads(Registry(engine, Heard()), {"echo": run}, workers=2, lease=lease, poll=0.05)
     threads.start()
     wait()
     threads.stop(5)
 
 
-def test_processes_share_the_jobs_and_none_runs_twice(engine: Engine, tmp_path: Path) -> None:
+def test_processes_share_the_jobs_and_none_runs_twice(engine: Engine, database: Database) -> None:
     ran, over = FORK.Queue(), FORK.Event()
 
     def run(context: JobContext) -> Mapping[str, Any]:
         ran.put(context.id)
         return {"by": os.getpid()}
 
-    children = [FORK.Process(target=serve, args=(tmp_path, run, over.wait, 30.0)) for _ in range(3)]
+    children = [FORK.Process(target=serve, args=(database, run, over.wait, 30.0)) for _ in range(3)]
     for child in children:
         child.start()
     registry = Registry(engine, Heard())
@@ -47,7 +46,7 @@ def test_processes_share_the_jobs_and_none_runs_twice(engine: Engine, tmp_path: 
     assert {registry.get(id, "a").status for id in ids} == {"succeeded"}
 
 
-def test_the_job_of_a_killed_process_is_taken_up_by_another(engine: Engine, tmp_path: Path) -> None:
+def test_the_job_of_a_killed_process_is_taken_up_by_another(engine: Engine, database: Database) -> None:
     began, never = FORK.Event(), FORK.Event()
 
     def hang(context: JobContext) -> Mapping[str, Any]:
@@ -55,7 +54,7 @@ def test_the_job_of_a_killed_process_is_taken_up_by_another(engine: Engine, tmp_
         never.wait()
         return {}
 
-    child = FORK.Process(target=serve, args=(tmp_path, hang, never.wait, 0.5))
+    child = FORK.Process(target=serve, args=(database, hang, never.wait, 0.5))
     child.start()
     heard = Heard()
     registry = Registry(engine, heard)

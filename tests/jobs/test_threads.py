@@ -1,17 +1,17 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event, text
 
 from llmapi.core.errors import CallEnded, JobNotCancellable, ProviderTimeout
-from llmapi.db.engine import open_engine, writing
+from llmapi.db.engine import writing
 from llmapi.jobs.registry import Bounds, Registry
 from llmapi.jobs.threads import JobContext, Run, Threads
 from tests.jobs.parts import Heard
+from tests.servers.databases import Database
 
 Start = Callable[..., Threads]
 
@@ -255,14 +255,14 @@ class Warned(logging.Handler):
             self.seen.set()
 
 
-def test_an_outcome_waits_for_the_storage(engine: Engine, heard: Heard, tmp_path: Path, start: Start) -> None:
-    impatient = open_engine("", folder=tmp_path, patience=0.02)
+def test_an_outcome_waits_for_the_storage(database: Database, heard: Heard, start: Start) -> None:
+    impatient = database.open(patience=0.02)
     registry, held, warned = Registry(impatient, heard), Held(), Warned("cannot be kept yet")
     logging.getLogger("llmapi.jobs").addHandler(warned)
     start(registry, echo=held)
     put(registry)
     assert held.began.wait(10)
-    with writing(engine):
+    with database.held_up("jobs"):
         held.let_go.set()
         assert warned.seen.wait(10)
     heard.wait("succeeded")
