@@ -1,20 +1,20 @@
 """How jobs change: in one transaction with the outbox, and told once it is committed."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Insert, Update
+from sqlalchemy import Connection, Engine
 
 from llmapi.core.contracts import Bus, Outbox
 from llmapi.core.events import JobChanged
 from llmapi.db.engine import writing
 from llmapi.jobs.job import ENDED, Job
-from llmapi.jobs.statements import SUMMARY
+from llmapi.jobs.statements import Returning
 
 Listener = Callable[[Job], None]
-Columns = Iterable[ColumnElement[Any]]
+Values = Mapping[str, Any] | None
 
 
 class Change:
@@ -26,23 +26,23 @@ class Change:
         self.touched: list[Job] = []
         self._outbox = outbox
 
-    def enter(self, change: Update | Insert, columns: Columns = SUMMARY) -> tuple[Job, ...]:
+    def enter(self, change: Returning, values: Values = None) -> tuple[Job, ...]:
         """Return the jobs that entered a status; what ended is put into the outbox."""
-        found = self._changed(change, columns)
+        found = self._changed(change, values)
         for job in found:
             if self._outbox is not None and job.status in ENDED:
                 self._outbox.add(self.connection, job.tenant, f"job.{job.status}", job.notice())
         self.entered.extend(found)
         return found
 
-    def touch(self, change: Update) -> tuple[Job, ...]:
+    def touch(self, change: Returning, values: Values = None) -> tuple[Job, ...]:
         """Return the jobs that changed within their status."""
-        found = self._changed(change, SUMMARY)
+        found = self._changed(change, values)
         self.touched.extend(found)
         return found
 
-    def _changed(self, change: Update | Insert, columns: Columns) -> tuple[Job, ...]:
-        return tuple(Job.of(row) for row in self.connection.execute(change.returning(*columns)).mappings())
+    def _changed(self, change: Returning, values: Values) -> tuple[Job, ...]:
+        return tuple(Job.of(row) for row in self.connection.execute(change, values).mappings())
 
 
 class Changes:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import orjson
-from sqlalchemy import Connection, Engine, ScalarSelect, Update, insert, select
+from sqlalchemy import Connection, Engine, select
 
 from llmapi.core.clock import Wall, utc_now
 from llmapi.core.contracts import Bus, Outbox
@@ -24,13 +24,14 @@ from llmapi.jobs.changes import Changes, Listener
 from llmapi.jobs.dead_letters import DeadLetters
 from llmapi.jobs.job import Claim, Job, Json, Page, Status, as_json
 from llmapi.jobs.priorities import HIGHEST, Rules
+from llmapi.jobs.statements import Returning
 
-ABANDONED = {
+ABANDONED = orjson.dumps({
     "code": "internal_error",
     "title": "The job was given up",
     "status": 500,
     "message": "Its worker was lost each time it was tried.",
-}
+}).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ class Registry:
         }
         with self._changes.begin() as change:
             self._need_room(change.connection, tenant)
-            (job,) = change.enter(insert(jobs).values(values))
+            (job,) = change.enter(statements.PUT, values)
         return job.id
 
     def get(self, id: str, tenant: str) -> Job:
@@ -141,19 +142,19 @@ class Registry:
 
     def claim(self, owner: str, lease: float) -> Claim | None:
         """Return the job whose turn it is, for `lease` seconds, or None; jobs of dead workers get their turn again."""
-        return self._claim(owner, lease, lambda now: priorities.next_in_turn(now, self._rules))
+        return self._claim(owner, lease, "")
 
     def claim_this(self, id: str, owner: str, lease: float) -> Claim | None:
         """Return this very job, or None if it does not wait, not yet, or its tenant has enough jobs running."""
-        return self._claim(owner, lease, lambda now: priorities.this_one(id, now, self._rules))
+        return self._claim(owner, lease, id)
 
-    def _claim(self, owner: str, lease: float, turn: Callable[[datetime], ScalarSelect[Any]]) -> Claim | None:
+    def _claim(self, owner: str, lease: float, id: str) -> Claim | None:
         with self._changes.begin() as change:
             priorities.one_by_one(change.connection)
             now = self._now()
-            change.enter(statements.take_back(now, orjson.dumps(ABANDONED).decode()))
-            given = priorities.claim(turn(now), owner, now, now + timedelta(seconds=lease))
-            found = change.enter(given, (*jobs.c,))
+            change.enter(statements.TAKE_BACK, {"at": now, "why": ABANDONED})
+            values = priorities.claim_values(self._rules, owner, now, now + timedelta(seconds=lease), id)
+            found = change.enter(priorities.CLAIM_THIS if id else priorities.CLAIM_NEXT, values)
             for job in found:
                 priorities.remember(change.connection, job.tenant)
         return Claim(found[0], owner, found[0].claims, lease) if found else None
@@ -161,9 +162,9 @@ class Registry:
     def heartbeat(self, claim: Claim) -> Literal["held", "cancel", "lost"]:
         """Extend a claim's lease; says whether it still holds, and whether the job should end."""
         until = self._now() + timedelta(seconds=claim.lease)
-        longer = statements.held(claim).values({jobs.c.lease_until: until}).returning(jobs.c.cancel_asked)
         with writing(self._engine) as connection:
-            asked = connection.execute(longer).scalar_one_or_none()
+            values = {**statements.holder(claim), "until": until}
+            asked = connection.execute(statements.BEAT, values).scalar_one_or_none()
         if asked is None:
             return "lost"
         return "cancel" if asked else "held"
@@ -177,24 +178,23 @@ class Registry:
     def progress(self, claim: Claim, told: Json) -> bool:
         """Keep how far the job is; False when the claim no longer holds, as for the three below."""
         text = as_json(told, "progress", self._bounds.arguments)
-        change = statements.held(claim).values({jobs.c.progress: text, **statements.SEEN})
-        with self._changes.begin() as changes:
-            return bool(changes.touch(change))
+        with self._changes.begin() as change:
+            return bool(change.touch(statements.TOLD, {**statements.holder(claim), "told": text}))
 
     def succeed(self, claim: Claim, result: Json) -> bool:
         """Keep the result; raises PayloadTooLarge, ValidationFailed when it cannot be kept."""
         text = as_json(result, "result", self._bounds.result)
-        return self._end(statements.success(claim, self._now(), text))
+        return self._end(claim, statements.SUCCESS, {"at": self._now(), "answer": text})
 
     def fail(self, claim: Claim, error: Json, retry_in: float | None = None) -> bool:
         """Keep the error; with `retry_in` seconds the job waits for another attempt, and is dead when none is left."""
         now = self._now()
         again_at = None if retry_in is None else now + timedelta(seconds=retry_in)
-        return self._end(statements.failure(claim, now, orjson.dumps(error).decode(), again_at))
+        return self._end(claim, statements.failure(now, orjson.dumps(error).decode(), again_at))
 
     def hand_back(self, claim: Claim) -> bool:
         """Give up a claim without fault of the job, as at shutdown: the attempt does not count."""
-        return self._end(statements.return_unharmed(claim, self._now()))
+        return self._end(claim, statements.return_unharmed(self._now()))
 
     def expire_old(self, keep_for: float) -> int:
         """Delete some of the jobs that ended more than `keep_for` seconds ago; returns how many."""
@@ -226,6 +226,6 @@ class Registry:
             if connection.execute(statements.queued(most, whose)).scalar_one() >= most:
                 raise Overloaded("Too many jobs are waiting.", retry_after=5.0)
 
-    def _end(self, end: Update) -> bool:
+    def _end(self, claim: Claim, end: Returning, values: Json = {}) -> bool:
         with self._changes.begin() as change:
-            return bool(change.enter(end))
+            return bool(change.enter(end, {**statements.holder(claim), **values}))

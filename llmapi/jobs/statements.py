@@ -1,10 +1,14 @@
-"""The registry's SQL; whose turn it is stands in priorities.py. One text for every database."""
+"""The registry's SQL; whose turn it is stands in priorities.py. One text for every database.
+
+What every job needs is put together once, for that takes longer than to run it; what changes is in its parameters.
+"""
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Delete, Select, Update
-from sqlalchemy import and_, case, delete, func, literal, null, or_, select, update
+from sqlalchemy import ColumnElement, Delete, Integer, Select, String, Text, Update
+from sqlalchemy import and_, bindparam, case, delete, func, insert, literal, null, or_, select, update
+from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from llmapi.db.columns import Instant
 from llmapi.db.tables.jobs import jobs
@@ -15,6 +19,9 @@ NO_LEASE: dict[Any, Any] = {jobs.c.lease_owner: None, jobs.c.lease_until: None}
 SEEN: dict[Any, Any] = {jobs.c.version: jobs.c.version + 1}
 AT_ONCE = 500  # rows one clean-up deletes, so that it never holds up others for long
 SPENT, LOST = "attempts_spent", "worker_lost"  # reasons
+Returning = ReturningUpdate[Any] | ReturningInsert[Any]
+NOW = bindparam("at", type_=Instant())
+PUT = insert(jobs).returning(*SUMMARY)
 
 
 def queued(most: int, tenant: str | None = None) -> Select[int]:
@@ -44,62 +51,69 @@ def listing(tenant: str, status: str | None, after: str | None, most: int) -> Se
     return found
 
 
-def cancel_now(id: str, tenant: str, now: datetime) -> Update:
+def cancel_now(id: str, tenant: str, now: datetime) -> ReturningUpdate[Any]:
     """Cancel a job nobody runs: it waits, or its worker died."""
     abandoned = and_(jobs.c.status == "running", jobs.c.lease_until <= now)
     return (
         update(jobs)
         .where(jobs.c.id == id, jobs.c.tenant == tenant, or_(jobs.c.status == "queued", abandoned))
         .values({jobs.c.status: "cancelled", jobs.c.finished: now, jobs.c.error: None, **NO_LEASE, **SEEN})
+        .returning(*SUMMARY)
     )
 
 
-def ask_to_cancel(id: str, tenant: str) -> Update:
+def ask_to_cancel(id: str, tenant: str) -> ReturningUpdate[Any]:
     """Leave word for the worker that runs the job."""
     mine = (jobs.c.id == id, jobs.c.tenant == tenant, jobs.c.status == "running")
-    return update(jobs).where(*mine).values({jobs.c.cancel_asked: True, **SEEN})
+    return update(jobs).where(*mine).values({jobs.c.cancel_asked: True, **SEEN}).returning(*SUMMARY)
 
 
-def take_back(now: datetime, error: str) -> Update:
+def take_back() -> ReturningUpdate[Any]:
     """End the leases that ran out: their jobs wait again, unless cancelled or tried too often."""
     spent = jobs.c.attempts >= jobs.c.max_attempts
+    why = bindparam("why", type_=Text())
     return (
         update(jobs)
-        .where(jobs.c.status == "running", jobs.c.lease_until <= now)
+        .where(jobs.c.status == "running", jobs.c.lease_until <= NOW)
         .values({
             jobs.c.status: case((jobs.c.cancel_asked, "cancelled"), (spent, "dead"), else_="queued"),
-            jobs.c.finished: case((or_(jobs.c.cancel_asked, spent), _at(now)), else_=null()),
-            jobs.c.error: case((jobs.c.cancel_asked, null()), (spent, error), else_=null()),
+            jobs.c.finished: case((or_(jobs.c.cancel_asked, spent), NOW), else_=null()),
+            jobs.c.error: case((jobs.c.cancel_asked, null()), (spent, why), else_=null()),
             jobs.c.reason: case((jobs.c.cancel_asked, null()), (spent, LOST), else_=null()),
             **NO_LEASE,
             **SEEN,
         })
+        .returning(*SUMMARY)
     )
 
 
-def held(claim: Claim) -> Update:
-    """Change the row of a claim, if it is still the one that holds."""
+def held() -> Update:
+    """Change the row of a claim (the parameters of `holder`), if it is still the one that holds."""
     return update(jobs).where(
-        jobs.c.id == claim.job.id,
+        jobs.c.id == bindparam("held_id", type_=String()),
         jobs.c.status == "running",
-        jobs.c.lease_owner == claim.owner,
-        jobs.c.claims == claim.number,
+        jobs.c.lease_owner == bindparam("held_by", type_=String()),
+        jobs.c.claims == bindparam("held_as", type_=Integer()),
     )
 
 
-def success(claim: Claim, now: datetime, result: str) -> Update:
+def holder(claim: Claim) -> dict[str, Any]:
+    """Return the parameters of `held`."""
+    return {"held_id": claim.job.id, "held_by": claim.owner, "held_as": claim.number}
+
+
+def success() -> ReturningUpdate[Any]:
     """Keep the result."""
-    return held(claim).values({
+    values = {
         jobs.c.status: "succeeded",
-        jobs.c.finished: now,
-        jobs.c.result: result,
+        jobs.c.finished: NOW,
+        jobs.c.result: bindparam("answer", type_=Text()),
         jobs.c.error: None,
-        **NO_LEASE,
-        **SEEN,
-    })
+    }
+    return held().values({**values, **NO_LEASE, **SEEN}).returning(*SUMMARY)
 
 
-def failure(claim: Claim, now: datetime, error: str, again_at: datetime | None) -> Update:
+def failure(now: datetime, error: str, again_at: datetime | None) -> ReturningUpdate[Any]:
     """Fail; or wait until `again_at` while attempts are left, and be dead when none is.
 
     A job that was to be cancelled is cancelled now.
@@ -110,7 +124,7 @@ def failure(claim: Claim, now: datetime, error: str, again_at: datetime | None) 
     else:
         waits = jobs.c.attempts < jobs.c.max_attempts
         status = case((waits, "queued"), else_="dead")
-    return held(claim).values({
+    values = {
         jobs.c.status: case((jobs.c.cancel_asked, "cancelled"), else_=status),
         jobs.c.finished: case((~jobs.c.cancel_asked & waits, null()), else_=_at(now)),
         jobs.c.run_at: case((waits, _at(again_at or now)), else_=jobs.c.run_at),
@@ -118,18 +132,20 @@ def failure(claim: Claim, now: datetime, error: str, again_at: datetime | None) 
         jobs.c.reason: case((jobs.c.cancel_asked, null()), (status == "dead", SPENT), else_=null()),
         **NO_LEASE,
         **SEEN,
-    })
+    }
+    return held().values(values).returning(*SUMMARY)
 
 
-def return_unharmed(claim: Claim, now: datetime) -> Update:
+def return_unharmed(now: datetime) -> ReturningUpdate[Any]:
     """Wait again as if this attempt had not been."""
-    return held(claim).values({
+    values = {
         jobs.c.status: case((jobs.c.cancel_asked, "cancelled"), else_="queued"),
         jobs.c.finished: case((jobs.c.cancel_asked, _at(now)), else_=null()),
         jobs.c.attempts: jobs.c.attempts - 1,
         **NO_LEASE,
         **SEEN,
-    })
+    }
+    return held().values(values).returning(*SUMMARY)
 
 
 def forget(before: datetime) -> Delete:
@@ -138,7 +154,7 @@ def forget(before: datetime) -> Delete:
     return delete(jobs).where(jobs.c.id.in_(old))
 
 
-def redrive(id: str, tenant: str, now: datetime) -> Update:
+def redrive(id: str, tenant: str, now: datetime) -> ReturningUpdate[Any]:
     """Let a dead job wait again with all its attempts."""
     return (
         update(jobs)
@@ -155,6 +171,7 @@ def redrive(id: str, tenant: str, now: datetime) -> Update:
             jobs.c.cancel_asked: False,
             **SEEN,
         })
+        .returning(*SUMMARY)
     )
 
 
@@ -168,3 +185,9 @@ def purge(tenant: str, id: str | None = None) -> Delete:
 
 def _at(instant: datetime) -> ColumnElement[datetime]:
     return literal(instant, Instant())
+
+
+TAKE_BACK = take_back()
+SUCCESS = success()
+TOLD = held().values({jobs.c.progress: bindparam("told", type_=Text()), **SEEN}).returning(*SUMMARY)
+BEAT = held().values({jobs.c.lease_until: bindparam("until", type_=Instant())}).returning(jobs.c.cancel_asked)

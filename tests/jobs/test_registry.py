@@ -9,7 +9,6 @@ from llmapi.core.errors import JobNotCancellable, LlmApiError, NotFound
 from llmapi.core.ids import is_good_id
 from llmapi.jobs import priorities
 from llmapi.jobs.job import described
-from llmapi.jobs.priorities import Rules
 from llmapi.jobs.registry import Registry
 from tests.jobs.parts import Clock, Heard, claimed, put
 
@@ -246,8 +245,7 @@ def test_who_waits_for_work_is_woken_by_it(registry: Registry) -> None:
     assert woken == ["up", "up"]
 
 
-def test_workers_on_postgresql_do_not_wait_for_each_other(clock: Clock) -> None:
+def test_workers_on_postgresql_do_not_wait_for_each_other() -> None:
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-    turn = priorities.next_in_turn(clock.now, Rules())
-    sql = priorities.claim(turn, "w1", clock.now, clock.now).compile(dialect=dialect)
+    sql = priorities.CLAIM_NEXT.compile(dialect=dialect)
     assert "FOR UPDATE OF waiting SKIP LOCKED" in str(sql)
