@@ -30,13 +30,14 @@ from llmapi.api.v1.classify import bp as classify
 from llmapi.api.v1.code import bp as code
 from llmapi.api.v1.jobs import bp as jobs
 from llmapi.api.v1.models import bp as models
+from llmapi.api.v1.streams import bp as streams
 from llmapi.api.v1.text import bp as text
 from llmapi.services import Services
 
 OPENAI = (chat_completions, responses, kept, embeddings, decisions)
-BLUEPRINTS = (text, code, classify, chat, *OPENAI, jobs, models, invoke, query, stats, operations)
+BLUEPRINTS = (text, code, classify, chat, *OPENAI, streams, jobs, models, invoke, query, stats, operations)
 EXPOSED = ["X-Request-ID", "Cache-Status", "Server-Timing", "RateLimit", "RateLimit-Policy", "Retry-After", "Location"]
-EXPOSED += ["Idempotent-Replayed", "X-Cost-USD"]
+EXPOSED += ["Idempotent-Replayed", "X-Cost-USD", "X-Stream-ID"]
 
 
 class Json(DefaultJSONProvider):

@@ -25,6 +25,7 @@ from llmapi.gateway.preview import Preview
 from llmapi.gateway.recipe import Guards, build_gateway
 from llmapi.gateway.retry_budget import RetryBudget
 from llmapi.gateway.retry import Nap, nap
+from llmapi.gateway.streams import StreamLog
 from llmapi.jobs.registry import Registry
 from llmapi.jobs.threads import Threads
 from llmapi.providers.catalog import Catalog
@@ -81,6 +82,7 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
         prices=prices,
         guards=guards,
         idempotency=open_keys(settings, engine),
+        streams=StreamLog(engine),
         counters_url=counters_of(settings, folder),
     )
 

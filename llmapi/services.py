@@ -22,6 +22,7 @@ from llmapi.events.metrics import Metrics
 from llmapi.events.webhooks import Webhooks
 from llmapi.gateway.idempotency import Keys
 from llmapi.gateway.recipe import Guards
+from llmapi.gateway.streams import StreamLog
 from llmapi.jobs.registry import Registry
 from llmapi.jobs.threads import Threads
 from llmapi.providers.catalog import Catalog
@@ -48,6 +49,7 @@ class Services:
     prices: Prices
     guards: Guards
     idempotency: Keys
+    streams: StreamLog
     counters_url: str
     begun: float = 0.0
     serving: bool = False
@@ -56,6 +58,7 @@ class Services:
         """Start what a fork cannot carry: job threads, the embedded model; `settled` is called once all is warm."""
         self.begun = monotonic()
         self.threads.start()
+        self.streams.start()
         self.idempotency.start()
         self.webhooks.sender.start()
         threading.Thread(target=self._warm_up, args=(settled,), name="warm-up", daemon=True).start()
@@ -81,6 +84,7 @@ class Services:
         """Give everything back; the last thing a process does."""
         self.serving = False
         self.threads.stop(0.0)
+        self.streams.close()
         self.idempotency.stop()
         self.webhooks.sender.stop(0.0)
         for provider in self.providers.values():

@@ -39,6 +39,7 @@ class Limits(BaseModel):
     kept_responses: str = knob("600/minute", "/v1/responses/{id}")
     embeddings: str = knob("240/minute", "POST /v1/embeddings")
     decisions: str = knob("120/minute", "POST /v1/decisions")
+    streams: str = knob("600/minute", "GET /v1/streams/{id}")
     jobs: str = knob("600/minute", "/v1/jobs")
     webhooks: str = knob("600/minute", "/v1/webhooks")
     models: str = knob("600/minute", "GET /v1/models")

@@ -1,6 +1,7 @@
 """From a checked request to its answer, in the way the caller asked for: at once, dry, later, or as a stream."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ from llmapi.api import streaming, wishes
 from llmapi.api.context import caller, committing, identity, request_id, services
 from llmapi.api.errors import problem
 from llmapi.core.lifetime import Lifetime
+from llmapi.gateway.recording import Recording
 
 Wanted = dict[str, Any]
 MODES = {"no-store": "bypass", "no-cache": "refresh", "only-if-cached": "only"}
@@ -74,17 +76,27 @@ def streamed(task: str, wanted: Wanted) -> Response:
     asker = caller()
     lifetime = Lifetime(house.tasks.timeout(task, asker.limit))
     asker = replace(asker, lifetime=lifetime)
-    pump = streaming.Pump(partial(house.tasks.stream, task, wanted, asker), lifetime)
+    recording = Recording(asker.tenant, lifetime, finish=wanted.pop("on_disconnect", "cancel") == "finish")
     show = partial(problem, call_id=asker.request_id)
+    pump = streaming.Pump(lambda: streaming.recorded(house.tasks.stream(task, wanted, asker), recording, show), lifetime)
     try:
         first = streaming.first_event(pump, connection, house.settings.heartbeat)
     except BaseException:
         pump.stop()
         raise
-    body = streaming.written(pump, first, connection, heartbeat=house.settings.heartbeat, show=show)
+    stream = house.streams.keep(recording)
+    body = streaming.written(
+        pump, first, connection, heartbeat=house.settings.heartbeat, show=show, leave=recording.leave
+    )
+    return event_stream(body, stream)
+
+
+def event_stream(body: Iterable[bytes], stream: str) -> Response:
+    """Return server-sent events as a response that no proxy holds back; `stream` is where to read on."""
     response = Response(body, mimetype="text/event-stream")
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
+    response.headers["X-Stream-ID"] = stream
     return response
 
 

@@ -2,7 +2,7 @@
 
 The model is read on a thread of its own; the request's thread writes what came, a comment when nothing came for a
 while, and looks once a second whether the client is still there: if not, the call's life is ended and with it the
-provider's connection.
+provider's connection, unless the caller wanted it finished. Each event is recorded, for clients that come back.
 """
 
 import queue
@@ -10,29 +10,34 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextvars import copy_context
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import orjson
 import structlog
 
 from llmapi.core.errors import LlmApiError
 from llmapi.core.lifetime import Lifetime
+from llmapi.gateway.recording import Recording
 from llmapi.tasks.runner import StreamEvent
 
 GLANCE = 0.5  # seconds between two looks at the client
 PING = b": ping\n\n"
 
+Show = Callable[[LlmApiError], dict[str, Any]]
+Said = TypeVar("Said", StreamEvent, bytes)
+
 log = structlog.get_logger(__name__)
 
 
-class Pump:
-    """Reads a stream of events on its own thread into a queue; the end of the stream is None."""
+class Pump(Generic[Said]):
+    """Reads a stream on its own thread into a queue; the end of the stream is None."""
 
-    def __init__(self, start: Callable[[], Iterator[StreamEvent]], lifetime: Lifetime) -> None:
-        self._start, self._lifetime = start, lifetime
-        self._queue: queue.SimpleQueue[StreamEvent | LlmApiError | None] = queue.SimpleQueue()
+    def __init__(self, start: Callable[[], Iterator[Said]], lifetime: Lifetime) -> None:
+        self._start: Callable[[], Iterator[Said]] = start
+        self._lifetime = lifetime
+        self._queue: queue.SimpleQueue[Said | LlmApiError | None] = queue.SimpleQueue()
         threading.Thread(target=copy_context().run, args=(self._run,), name="stream", daemon=True).start()
 
     def _run(self) -> None:
@@ -46,7 +51,7 @@ class Pump:
             self._queue.put(LlmApiError("this is a defect of the service; its log has the details"))
         self._queue.put(None)
 
-    def next(self, seconds: float) -> StreamEvent | LlmApiError | None:
+    def next(self, seconds: float) -> Said | LlmApiError | None:
         """Return what came next; raises queue.Empty after `seconds` of silence."""
         return self._queue.get(timeout=seconds)
 
@@ -55,7 +60,7 @@ class Pump:
         self._lifetime.end()
 
 
-def first_event(pump: Pump, connection: socket.socket | None, patience: float) -> StreamEvent | None:
+def first_event(pump: Pump[Said], connection: socket.socket | None, patience: float) -> Said | None:
     """Return the first event, or None when none came in `patience` seconds or the client left.
 
     raises: what failed before the first event, which thereby becomes an answer with its own status
@@ -72,28 +77,75 @@ def first_event(pump: Pump, connection: socket.socket | None, patience: float) -
     return None
 
 
+def recorded(events: Iterator[StreamEvent], recording: Recording, show: Show) -> Iterator[bytes]:
+    """Yield a task's events as they are sent, numbered from 0; each is recorded before."""
+    number = 0
+    try:
+        for event in events:
+            frame = framed(number, event, show)
+            recording.append(frame)
+            number += 1
+            yield frame
+        recording.end("done")
+    except LlmApiError as error:
+        recording.append(framed(number, error, show))
+        recording.end("failed")
+        raise
+    finally:
+        recording.end("cut")
+
+
 def written(
-    pump: Pump,
-    first: StreamEvent | None,
+    pump: Pump[bytes],
+    first: bytes | None,
     connection: socket.socket | None,
     *,
     heartbeat: float,
-    show: Callable[[LlmApiError], dict[str, Any]],
+    show: Show,
+    leave: Callable[[], None],
 ) -> Iterator[bytes]:
-    """Yield a stream's bytes: events numbered from 0, comments in its silences; leaving it ends the call."""
+    """Yield a stream's bytes: events, and comments in its silences; `leave` is called at the end, whoever ends it."""
     try:
         yield PING
         number = 0
-        for event in heard(pump, first, connection, heartbeat):
-            yield PING if event is None else framed(number, event, show)
-            number += event is not None
+        for said in heard(pump, first, connection, heartbeat):
+            yield PING if said is None else framed(number, said, show) if isinstance(said, LlmApiError) else said
+            number += said is not None
     finally:
-        pump.stop()
+        leave()
+
+
+def resumed(
+    kept: Generator[list[bytes], None, None],
+    number: int,
+    connection: socket.socket | None,
+    *,
+    heartbeat: float,
+    show: Show,
+) -> Iterator[bytes]:
+    """Yield a recorded stream's bytes from an event on, as it was or would have been sent, while the client is there.
+
+    kept: events as they come, nothing every now and then
+    """
+    yield PING
+    spoke = time.monotonic()
+    try:
+        for frames in kept:
+            number += len(frames)
+            if not frames and gone(connection):
+                return
+            if frames or time.monotonic() - spoke >= heartbeat:
+                spoke = time.monotonic()
+                yield b"".join(frames) or PING
+    except LlmApiError as error:
+        yield framed(number, error, show)
+    finally:
+        kept.close()
 
 
 def heard(
-    pump: Pump, first: StreamEvent | None, connection: socket.socket | None, heartbeat: float
-) -> Iterator[StreamEvent | LlmApiError | None]:
+    pump: Pump[Said], first: Said | None, connection: socket.socket | None, heartbeat: float
+) -> Iterator[Said | LlmApiError | None]:
     """Yield the events as they come, and None after each `heartbeat` seconds of silence; ends when the client left."""
     if first is not None:
         yield first
@@ -114,7 +166,7 @@ def heard(
         silent_since = time.monotonic()
 
 
-def framed(number: int, event: StreamEvent | LlmApiError, show: Callable[[LlmApiError], dict[str, Any]]) -> bytes:
+def framed(number: int, event: StreamEvent | LlmApiError, show: Show) -> bytes:
     """Return one event on the wire."""
     kind, data = ("error", show(event)) if isinstance(event, LlmApiError) else (event.kind, event.data)
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (number, kind.encode(), orjson.dumps(data))

@@ -43,7 +43,7 @@ def streamed(task: str, wanted: dict[str, Any], frames: Frames, wrong: Wrong | N
 
 
 def written(
-    pump: streaming.Pump, events: Iterator[StreamEvent | LlmApiError | None], frames: Frames, wrong: Wrong
+    pump: streaming.Pump[StreamEvent], events: Iterator[StreamEvent | LlmApiError | None], frames: Frames, wrong: Wrong
 ) -> Iterator[bytes]:
     """Yield a stream's bytes, with comments in its silences; leaving it ends the call."""
     try:

@@ -6,6 +6,7 @@ from marshmallow import Schema, fields, validates_schema
 
 from llmapi.api.schemas.common import TaskAnswer, TaskRequest
 from llmapi.api.schemas.fields import choice, flag, part, whole
+from llmapi.api.schemas.streams import when_left
 from llmapi.api.schemas.text import ResponseFormat
 from llmapi.api.schemas.tools import ToolChoice, Tools, check_logprobs, check_tools
 from llmapi.api.schemas.turns import CALL, Turns
@@ -20,6 +21,7 @@ class ChatRequest(TaskRequest):
     logprobs = flag("Tell each token's log-probability, where the model can")
     top_logprobs = whole("How many likely alternatives to tell for each token", 0, 20)
     stream = flag("Send the answer as server-sent events: `chunk` …, then `done` or `error`")
+    on_disconnect = when_left()
 
     @validates_schema(skip_on_field_errors=True)
     def _that_goes_together(self, data: dict[str, Any], **_: object) -> None:

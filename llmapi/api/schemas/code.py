@@ -4,6 +4,7 @@ from marshmallow import Schema, fields
 
 from llmapi.api.schemas.common import TaskAnswer, TaskRequest
 from llmapi.api.schemas.fields import choice, flag, part, string, whole
+from llmapi.api.schemas.streams import when_left
 
 
 class CodeRequest(TaskRequest):
@@ -17,6 +18,7 @@ class CodeRequest(TaskRequest):
     )
     explain = flag("Ask for a short explanation beside the code", load_default=False)
     stream = flag("Send the code as server-sent events: `chunk` …, then `done` or `error`")
+    on_disconnect = when_left()
 
 
 class CodeError(Schema):

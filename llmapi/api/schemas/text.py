@@ -4,6 +4,7 @@ from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from llmapi.api.schemas.common import TaskAnswer, TaskRequest
 from llmapi.api.schemas.fields import choice, flag, many, part, string
+from llmapi.api.schemas.streams import when_left
 
 
 class Turn(Schema):
@@ -22,6 +23,7 @@ class TextRequest(TaskRequest):
     system = string("How to behave; left out: the task's setting", 0, 32_000)
     response_format = part(ResponseFormat, "Ask for JSON; it is checked, and returned in `output.parsed`")
     stream = flag("Send the answer as server-sent events: `chunk` …, then `done` or `error`")
+    on_disconnect = when_left()
 
     @validates_schema
     def _one_question(self, data: dict[str, object], **_: object) -> None:

@@ -1,1 +1,28 @@
 """What running and lately ended streams said, for those who come back."""
+
+from sqlalchemy import Column, Index, Integer, LargeBinary, PrimaryKeyConstraint, String, Table
+
+from llmapi.db.columns import Instant
+from llmapi.db.tables.metadata import metadata
+
+streams = Table(
+    "streams",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("touched", Instant, nullable=False),  # when its process last said that it goes on
+    Column("ended", Instant),
+    Column("outcome", String(8)),  # NULL while it goes on
+    Column("size", Integer, nullable=False),  # bytes of its events, once it ended
+)
+Index("ix_streams_ended", streams.c.ended)
+
+pieces = Table(
+    "stream_pieces",
+    metadata,
+    Column("stream", String(40), nullable=False),
+    Column("number", Integer, nullable=False),  # of the first event in it
+    Column("events", Integer, nullable=False),
+    Column("data", LargeBinary, nullable=False),  # as it was sent
+    PrimaryKeyConstraint("stream", "number"),
+)

@@ -1,5 +1,8 @@
 """Streams."""
 
+import sqlalchemy as sa
+from alembic import op
+
 revision = "0006"
 down_revision = "0005"
 branch_labels = None
@@ -7,8 +10,27 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Nothing yet."""
+    op.create_table(
+        "streams",
+        sa.Column("id", sa.String(40), nullable=False),
+        sa.Column("tenant", sa.String(64), nullable=False),
+        sa.Column("touched", sa.BigInteger, nullable=False),
+        sa.Column("ended", sa.BigInteger),
+        sa.Column("outcome", sa.String(8)),
+        sa.Column("size", sa.Integer, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_streams"),
+    )
+    op.create_index("ix_streams_ended", "streams", ["ended"])
+    op.create_table(
+        "stream_pieces",
+        sa.Column("stream", sa.String(40), nullable=False),
+        sa.Column("number", sa.Integer, nullable=False),
+        sa.Column("events", sa.Integer, nullable=False),
+        sa.Column("data", sa.LargeBinary, nullable=False),
+        sa.PrimaryKeyConstraint("stream", "number", name="pk_stream_pieces"),
+    )
 
 
 def downgrade() -> None:
-    """Nothing yet."""
+    op.drop_table("stream_pieces")
+    op.drop_table("streams")
