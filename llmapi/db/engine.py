@@ -89,7 +89,7 @@ def _begin(connection: Connection) -> None:
 def _open_postgres(url: URL, patience: float, pool: Mapping[str, Any]) -> Engine:
     milliseconds = int(patience * 1000)
     wait = f"-c lock_timeout={milliseconds} -c idle_in_transaction_session_timeout=60000"
-    arguments = {"connect_timeout": max(2, round(patience)), "options": wait}
+    arguments = {"connect_timeout": max(2, round(patience)), "options": wait, "tcp_user_timeout": milliseconds}
     try:
         return create_engine(
             url.set(drivername="postgresql+psycopg"), connect_args=arguments, pool_pre_ping=True, **pool

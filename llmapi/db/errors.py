@@ -7,20 +7,28 @@ from contextlib import contextmanager
 
 from sqlalchemy import exc
 
-from llmapi.core.errors import LlmApiError, Overloaded, StorageFull
+from llmapi.core.errors import LlmApiError, Overloaded, StorageFull, ValidationFailed
 
 log = logging.getLogger(__name__)
 
 SQLITE_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY})
 SQLITE_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 POSTGRES_FULL = frozenset({"53100", "25006"})  # disk_full, read_only_sql_transaction
+POSTGRES_TEXT = frozenset({None, "22021"})  # NUL is refused by the driver, without a code; character_not_in_repertoire
 
 
 @contextmanager
 def storage_errors() -> Iterator[None]:
-    """Raise StorageFull or Overloaded for what the disk or the server did; our own mistakes in SQL pass through."""
+    """Raise StorageFull or Overloaded for what the disk or the server did; our own mistakes in SQL pass through.
+
+    ValidationFailed is for a caller's text that PostgreSQL cannot hold: SQLite takes NUL, PostgreSQL does not.
+    """
     try:
         yield
+    except exc.DataError as error:
+        if getattr(error.orig, "sqlstate", "") not in POSTGRES_TEXT:
+            raise
+        raise ValidationFailed("A text has a character that cannot be stored.") from error
     except exc.DBAPIError as error:
         if not _storage_failed(error):
             raise

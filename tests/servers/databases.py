@@ -71,6 +71,10 @@ class Postgres:
         """Drop a database, whoever is still connected."""
         self._admin.execute(f"DROP DATABASE {name_of(url)} WITH (FORCE)")
 
+    def disconnect_all(self) -> None:
+        """Close every connection but our own, as a restart of the server does."""
+        self._admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'test%'")
+
     def close(self) -> None:
         """Stop the server and delete its files."""
         self._admin.close()
