@@ -11,7 +11,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -211,10 +211,11 @@ def _exchange(
     connection.sock = plug
     try:
         connection.request("POST", place.path, body, headers, preload_content=False, decode_content=False)
-        answer = connection.getresponse()
-        said = Answer(answer.status, answer.headers.get("Retry-After"))
-        _read_a_little(plug, answer, lifetime)
-        return said
+        with closing(connection.getresponse()) as answer:
+            if lifetime.remaining() <= 0.0:  # headers cut by us look like whole ones
+                raise TimeoutError("the answer did not come in time")
+            _read_a_little(plug, answer, lifetime)
+            return Answer(answer.status, answer.headers.get("Retry-After"))
     finally:
         connection.close()
 
@@ -223,7 +224,6 @@ def _read_a_little(plug: socket.socket, answer: BaseHTTPResponse, lifetime: Life
     with suppress(*FAILURES):  # the status has come; nothing else is wanted
         plug.settimeout(min(MANNERS, lifetime.remaining() or 0.001))
         answer.read(READ)
-    answer.close()
 
 
 @contextmanager
