@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import load, servers
+from benchmarks import load, servers, storms
 
 TEXT = "/v1/text/generate"
 ROUNDS = 5
@@ -136,7 +136,32 @@ def start() -> None:
     say("create_app() with all imports, no provider used", figure, "<= 0.5 s, <= 70 MB")
 
 
-ALL = {"start": start, "cached": cached, "miss": miss, "concurrent": concurrent, "streams": streams}
+def door() -> None:
+    """The OpenAI door beside the task door: the same question, kept and not."""
+    chat = "/v1/chat/completions"
+
+    def asked(body: Any) -> Any:
+        return {"model": body["model"], "max_tokens": 64, "messages": [{"role": "user", "content": body["prompt"]}]}
+
+    with servers.upstream() as up, servers.service(up) as ours:
+        for what, kept, each in (("cached", True, 250), ("miss", False, 60)):
+            _, ratios = compared(
+                lambda n: measured(ours, chat, lambda i: asked(same(i) if kept else fresh(f"d{n}")(i)), 8, each),
+                lambda n: measured(ours, TEXT, lambda i: same(i) if kept else fresh(f"e{n}")(i), 8, each),
+            )
+            say(f"chat completions against the task door, CPU, {what}", f"{ratios[1]:.2f} x", "<= 1.1 x")
+
+
+def stormy(measure: Callable[[], list[storms.Row]]) -> Callable[[], None]:
+    def run() -> None:
+        for row in measure():
+            say(*row)
+
+    return run
+
+
+ALL = {"start": start, "cached": cached, "miss": miss, "concurrent": concurrent, "streams": streams, "door": door}
+ALL |= {name: stormy(getattr(storms, name)) for name in ("failover", "half", "overload")}
 
 if __name__ == "__main__":
     print("| what | measured | wanted |\n| --- | --- | --- |")

@@ -81,8 +81,8 @@ def upstream() -> Iterator[Server]:
 
 
 @contextmanager
-def service(upstream: Server, workers: int = 1) -> Iterator[Server]:
-    """Run llmapi with keys, limits, metrics and logs on."""
+def service(upstream: Server, workers: int = 1, **more: str) -> Iterator[Server]:
+    """Run llmapi with keys, limits, metrics and logs on; `more` are further settings."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         settings = {
@@ -94,10 +94,13 @@ def service(upstream: Server, workers: int = 1) -> Iterator[Server]:
             "LLMAPI_API_KEYS": "bench-key",
             "LLMAPI_LIMITS_TEXT": MUCH,
             "LLMAPI_LOCAL": "false",
+            "LLMAPI_LIMITS_CHAT_COMPLETIONS": MUCH,
             "GOOGLE_API_KEY": "AIzaSyFake",
+            "OPENAI_API_KEY": "sk-fake",
+            "LLMAPI_OPENAI_BASE_URL": f"http://127.0.0.1:{upstream.port}/v1",
             "LLMAPI_GEMINI_BASE_URL": f"http://127.0.0.1:{upstream.port}",
         }
-        with running([*GUNICORN, "-c", "deploy/gunicorn.conf.py"], port, settings) as server:
+        with running([*GUNICORN, "-c", "deploy/gunicorn.conf.py"], port, settings | more) as server:
             yield server
 
 
