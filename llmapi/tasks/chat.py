@@ -160,7 +160,7 @@ def _json(answer: Completion, schema: Mapping[str, Any]) -> tuple[str, Any]:
             return answer.text, None
         raise
     try:
-        orjson.loads(answer.text)
+        orjson.loads(answer.text.encode())
     except orjson.JSONDecodeError:
         return orjson.dumps(parsed).decode(), parsed
     return answer.text, parsed

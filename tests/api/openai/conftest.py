@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx  # noqa: F401  # whole before the warm-up's thread imports it: OpenAI's client trips over half of it
 import openai
 import pytest
 from flask.testing import FlaskClient
