@@ -74,13 +74,22 @@ class RouteLimiter(Limiter):
                 pass  # flask-limiter meets the same below, and knows what to do
         over = False
         try:
-            self._check_request_limit()
+            self._fall_back()
         except RateLimitExceeded:
             over = True
         current = self.current_limit
         if current is None:
             return Standing(route, rule, rule.amount, time.time() + rule.get_expiry())
         return Standing(route, rule, -1 if over else current.window.remaining, current.window.reset_time)
+
+    def _fall_back(self) -> None:
+        """Let flask-limiter count in memory. Of several threads that meet a failure only the first is expected by it:
+        the others' looks fail although the fallback stands, so they look once more.
+        """
+        try:
+            self._check_request_limit()
+        except sqlite3.Error:
+            self._check_request_limit()
 
 
 def install(app: Flask, blueprints: Iterable[Blueprint], rules: Mapping[str, str], storage: str) -> None:

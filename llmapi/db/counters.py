@@ -22,6 +22,7 @@ from limits.storage import SlidingWindowCounterSupport, Storage
 
 from llmapi.core.errors import BadSetting
 from llmapi.db.checkpoint import checkpoint
+from llmapi.db.combining import Combining
 from llmapi.db.files import private_file, private_folder
 from llmapi.db.forks import close_before_fork
 
@@ -66,7 +67,7 @@ def counters_uri(folder: Path) -> str:
 class Counters(Storage, SlidingWindowCounterSupport):
     """A storage of the library `limits`; importing this module registers it for `counters:` URIs.
 
-    Threads of a process take turns on one connection, processes on the file's lock.
+    Threads of a process share one connection (combining.py), processes take turns at the file's lock.
     """
 
     STORAGE_SCHEME = [SCHEME]
@@ -76,7 +77,7 @@ class Counters(Storage, SlidingWindowCounterSupport):
         uri: str,
         wrap_exceptions: bool = False,
         *,
-        patience: float = 0.2,  # seconds a hit may wait for its turn, in all
+        patience: float = 1.0,  # seconds a hit may wait for its turn, and then for the file
         clock: Callable[[], float] = time.time,  # seconds since 1970, the same in all processes
         **_: Any,
     ) -> None:
@@ -85,6 +86,7 @@ class Counters(Storage, SlidingWindowCounterSupport):
         self._patience = patience
         self._clock = clock
         self._turn = threading.Lock()
+        self._hitting = Combining(self._hit_all)
         self._connection: sqlite3.Connection | None = None
         self._inode = 0  # of the file this process has open
         self._hits = itertools.count(1)
@@ -162,7 +164,10 @@ class Counters(Storage, SlidingWindowCounterSupport):
             self._forget()
 
     def _count(self, statement: str, values: dict[str, Any]) -> list[Any]:
-        rows = self._run(statement, values)
+        try:
+            rows = self._hitting.do((statement, values), self._patience)
+        except TimeoutError as error:
+            raise sqlite3.OperationalError("the counters are busy") from error
         if next(self._hits) % HITS_BETWEEN_CARE == 0:
             self._care()
         return rows
@@ -173,18 +178,38 @@ class Counters(Storage, SlidingWindowCounterSupport):
             self._run(PURGE, (self._clock(), PURGED_AT_ONCE))
         checkpoint(self._file, synced=False)
 
+    def _hit_all(self, hits: Sequence[tuple[str, dict[str, Any]]]) -> list[list[Any]]:
+        """Run the statements of several threads in one transaction."""
+        if len(hits) == 1:
+            return [self._run(*hits[0])]
+        with self._my_turn() as connection:
+            self._patiently(connection, "BEGIN IMMEDIATE", ())
+            try:
+                rows = [connection.execute(statement, values).fetchall() for statement, values in hits]
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            return rows
+
     def _run(self, statement: str, values: dict[str, Any] | Sequence[Any]) -> list[Any]:
         """Run one statement in its own transaction."""
-        give_up = time.monotonic() + self._patience
         with self._my_turn() as connection:
-            while True:
-                try:
-                    return connection.execute(statement, values).fetchall()
-                except sqlite3.OperationalError as error:
-                    if error.sqlite_errorcode & 0xFF not in BUSY or time.monotonic() > give_up:
-                        raise
-                # SQLite's own waiting grows to 100 ms a nap and starves a process when others are quick
-                time.sleep(random.uniform(0.0002, 0.002))
+            return self._patiently(connection, statement, values)
+
+    def _patiently(
+        self, connection: sqlite3.Connection, statement: str, values: dict[str, Any] | Sequence[Any]
+    ) -> list[Any]:
+        """Run a statement as soon as other processes let go of the file."""
+        give_up = time.monotonic() + self._patience
+        while True:
+            try:
+                return connection.execute(statement, values).fetchall()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF not in BUSY or time.monotonic() > give_up:
+                    raise
+            # SQLite's own waiting grows to 100 ms a nap and starves a process when others are quick
+            time.sleep(random.uniform(0.0002, 0.002))
 
     @contextmanager
     def _my_turn(self) -> Iterator[sqlite3.Connection]:
