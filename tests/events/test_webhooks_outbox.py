@@ -1,16 +1,12 @@
 """What waits to be told: written with what it tells about, kept apart by tenant, bounded, sealed."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import orjson
 import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import select
 
 from llmapi.core.errors import BadSetting, NotFound, ValidationFailed
-from llmapi.db.engine import open_engine, reading, writing
-from llmapi.db.schema import upgrade
+from llmapi.db.engine import reading, writing
 from llmapi.db.tables.webhooks import deliveries, endpoints
 from llmapi.events.webhook_endpoints import KINDS, MOST, matches
 from llmapi.events.webhook_outbox import LARGEST, Attempt, WebhookOutbox, payload_of
@@ -18,6 +14,7 @@ from llmapi.events.webhook_secrets import Seal, SecretUnreadable, new_secret
 from llmapi.events.webhook_statements import KEPT_ATTEMPTS
 from tests.events.webhook_parts import Post
 from tests.jobs.parts import Clock
+from tests.servers.databases import Database
 
 URL = "http://127.0.0.1:9/hook"
 
@@ -28,11 +25,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def post(tmp_path: Path, clock: Clock) -> Iterator[Post]:
-    engine = open_engine("", folder=tmp_path)
-    upgrade(engine)
-    yield Post(engine, now=clock)
-    engine.dispose()
+def post(database: Database, clock: Clock) -> Post:
+    """Every promise of the outbox is kept on each database."""
+    return Post(database.open(), now=clock)
 
 
 def kinds(post: Post, endpoint) -> list[str]:
