@@ -28,6 +28,8 @@ from llmapi.api.stats import bp as stats
 from llmapi.api.v1.chat import bp as chat
 from llmapi.api.v1.classify import bp as classify
 from llmapi.api.v1.code import bp as code
+from llmapi.api.v1.dead_letters import bp as dead_letters
+from llmapi.api.v1.job_events import bp as job_events
 from llmapi.api.v1.jobs import bp as jobs
 from llmapi.api.v1.models import bp as models
 from llmapi.api.v1.streams import bp as streams
@@ -35,7 +37,8 @@ from llmapi.api.v1.text import bp as text
 from llmapi.services import Services
 
 OPENAI = (chat_completions, responses, kept, embeddings, decisions)
-BLUEPRINTS = (text, code, classify, chat, *OPENAI, streams, jobs, models, invoke, query, stats, operations)
+WORK = (jobs, dead_letters, job_events)
+BLUEPRINTS = (text, code, classify, chat, *OPENAI, streams, *WORK, models, invoke, query, stats, operations)
 EXPOSED = ["X-Request-ID", "Cache-Status", "Server-Timing", "RateLimit", "RateLimit-Policy", "Retry-After", "Location"]
 EXPOSED += ["Idempotent-Replayed", "X-Cost-USD", "X-Stream-ID"]
 

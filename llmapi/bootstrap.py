@@ -17,6 +17,7 @@ from llmapi.db.schema import upgrade
 from llmapi.events.bus import EventBus
 from llmapi.events.logs import log_calls
 from llmapi.events.metrics import Metrics
+from llmapi.events.webhook_outbox import WebhookOutbox
 from llmapi.events.webhooks import open_webhooks
 from llmapi.gateway.breaker import Breakers
 from llmapi.gateway.idempotency import Keys
@@ -26,7 +27,10 @@ from llmapi.gateway.recipe import Guards, build_gateway
 from llmapi.gateway.retry_budget import RetryBudget
 from llmapi.gateway.retry import Nap, nap
 from llmapi.gateway.streams import StreamLog
+from llmapi.jobs.job import ENDED
+from llmapi.jobs.priorities import NO_LIMIT, Rules
 from llmapi.jobs.registry import Registry
+from llmapi.jobs.running import Backoff
 from llmapi.jobs.threads import Threads
 from llmapi.providers.catalog import Catalog
 from llmapi.providers.rows import MODELS
@@ -66,7 +70,9 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
     line: dict[str, Any] = {"providers": providers, "cache": cache, "bus": bus, "prices": prices, "guards": guards}
     gateway = build_gateway(**line, attempts=settings.retry_attempts, sleep=sleep)
     tasks = open_tasks(settings, gateway, models, prices, Preview(cache, prices))
-    jobs = Registry(engine, bus)
+    webhooks = open_webhooks(engine, allow=settings.webhook_allow, key=settings.webhook_key.get_secret_value())
+    jobs = open_jobs(settings, engine, bus, webhooks.outbox)
+    metrics.watch_jobs(jobs.depths)
     return Services(
         settings=settings,
         tasks=tasks,
@@ -77,7 +83,7 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
         engine=engine,
         jobs=jobs,
         threads=open_threads(settings, jobs, tasks),
-        webhooks=open_webhooks(engine, allow=settings.webhook_allow, key=settings.webhook_key.get_secret_value()),
+        webhooks=webhooks,
         transport=transport,
         prices=prices,
         guards=guards,
@@ -129,6 +135,14 @@ def open_tasks(settings: Settings, gateway: Handler, models: Catalog, prices: Pr
     return Tasks(tasks, gateway=gateway, models=models, prices=prices, preview=preview, defaults=defaults)
 
 
+def open_jobs(settings: Settings, engine: Engine, bus: Bus, outbox: WebhookOutbox) -> Registry:
+    """Return the jobs; whoever asked to hear of their ends is told without delay."""
+    rules = Rules(settings.job_ageing, settings.job_tenant_running or NO_LIMIT)
+    jobs = Registry(engine, bus, outbox=outbox, max_attempts=settings.job_attempts, rules=rules)
+    jobs.on_change(lambda job: outbox.wake() if job.status in ENDED else None)
+    return jobs
+
+
 def open_threads(settings: Settings, jobs: Registry, tasks: Tasks) -> Threads:
     """Return the pool that runs jobs in this process."""
     return Threads(
@@ -138,6 +152,7 @@ def open_threads(settings: Settings, jobs: Registry, tasks: Tasks) -> Threads:
         lease=settings.job_lease,
         timeout=settings.job_timeout,
         keep_for=settings.jobs_kept,
+        backoff=Backoff(settings.job_backoff),
     )
 
 

@@ -41,6 +41,8 @@ class Limits(BaseModel):
     decisions: str = knob("120/minute", "POST /v1/decisions")
     streams: str = knob("600/minute", "GET /v1/streams/{id}")
     jobs: str = knob("600/minute", "/v1/jobs")
+    dead_letters: str = knob("600/minute", "/v1/jobs/dead-letters")
+    job_events: str = knob("240/minute", "GET /v1/jobs/{id}/events")
     webhooks: str = knob("600/minute", "/v1/webhooks")
     models: str = knob("600/minute", "GET /v1/models")
     invoke: str = knob("120/minute", "POST /invoke")

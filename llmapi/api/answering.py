@@ -51,17 +51,18 @@ def cache_status(cache: dict[str, Any]) -> str:
     return f"llmapi; {words.get(cache['status'], 'fwd=miss')}"
 
 
-def accepted(task: str, wanted: Wanted, priority: int = 5) -> Response:
-    """Put the work into the job registry and say where its result will be; what cannot be done is refused now."""
+def accepted(task: str, wanted: Wanted, **when: Any) -> Response:
+    """Put the work into the job registry and say where its result will be; what cannot be done is refused now.
+
+    when: priority, run_at and timeout, as Registry.put takes them
+    """
     asker = caller()
     if asker.provider_key:
         raise wishes.unfit(wishes.PROVIDER_KEY, "A key is used at once or not at all: it is not kept for a job.")
     services().tasks.preview(task, wanted, asker)
     arguments = {"task": task, "request": wanted}
     committing()
-    job = services().jobs.put(
-        "task", arguments, tenant=identity().tenant, request_id=request_id(), priority=priority
-    )
+    job = services().jobs.put("task", arguments, tenant=identity().tenant, request_id=request_id(), **when)
     response = Response(orjson.dumps({"id": job, "status": "queued"}), 202, mimetype="application/json")
     response.headers["Location"] = f"/v1/jobs/{job}"
     if "respond-async" in preferences():
@@ -78,7 +79,8 @@ def streamed(task: str, wanted: Wanted) -> Response:
     asker = replace(asker, lifetime=lifetime)
     recording = Recording(asker.tenant, lifetime, finish=wanted.pop("on_disconnect", "cancel") == "finish")
     show = partial(problem, call_id=asker.request_id)
-    pump = streaming.Pump(lambda: streaming.recorded(house.tasks.stream(task, wanted, asker), recording, show), lifetime)
+    events = partial(house.tasks.stream, task, wanted, asker)
+    pump = streaming.Pump(lambda: streaming.recorded(events(), recording, show), lifetime)
     try:
         first = streaming.first_event(pump, connection, house.settings.heartbeat)
     except BaseException:

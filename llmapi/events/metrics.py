@@ -10,6 +10,7 @@ from llmapi.core.clock import utc_now
 from llmapi.core.contracts import AnswerCache
 from llmapi.core.events import KEPT, BreakerChanged, CallFinished, JobChanged
 from llmapi.core.money import NANOS_A_DOLLAR
+from llmapi.events.job_numbers import Depths, JobNumbers
 from llmapi.events.processes import forget_process, share_numbers
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Metrics:
         self.since = utc_now()
         self._names = set(models)
         self._shared = directory is not None
+        self._queue: Callable[[], Iterable[Metric]] = tuple
         self._gates: Callable[[], Iterable[Mapping[str, Any]]] = tuple
         self._cache = cache
         self._evicted = 0
@@ -63,7 +65,7 @@ class Metrics:
         self._calls: dict[tuple[str, ...], _Calls] = {}
         shelf = _Shelf()
         self._declare(shelf)
-        self._view = _WithHitRatio(shelf.collect_of(directory))
+        self._view = _WithHitRatio(shelf.collect_of(directory), lambda: self._queue())
 
     def __call__(self, event: Any) -> None:
         """Count what happened."""
@@ -71,6 +73,8 @@ class Metrics:
             self._call(event)
         elif isinstance(event, JobChanged):
             self._jobs.labels(event.kind, event.status).inc()
+            if event.status == "running" and event.attempt > 1:
+                self._job_retries.labels(event.kind).inc()
             if event.duration is not None:
                 self._job_seconds.labels(event.kind).observe(event.duration)
         elif isinstance(event, BreakerChanged):
@@ -87,6 +91,10 @@ class Metrics:
     def watch_gates(self, states: Callable[[], Iterable[Mapping[str, Any]]]) -> None:
         """Show how many calls are under way; `states` returns a row for each provider: provider, in_flight, limit."""
         self._gates = states
+
+    def watch_jobs(self, depths: Callable[[], Depths]) -> None:
+        """Show how much work waits; `depths` looks it up."""
+        self._queue = JobNumbers(depths).collect
 
     def render(self) -> tuple[bytes, str]:
         """Return the numbers in Prometheus' text format, and that format's content type."""
@@ -118,6 +126,7 @@ class Metrics:
         self._breaker_changes = new.counter("breaker_changes", "States entered", "provider", "model", "state")
         self._breaker_open = new.gauge("breaker_open", "1 while not closed", "provider", "model", among="livemax")
         self._jobs = new.counter("jobs", "Jobs that entered a status", "kind", "status")
+        self._job_retries = new.counter("job_retries", "Attempts after the first of a job", "kind")
         self._job_seconds = new.seconds("job_seconds", "Seconds a job ran", "kind")
         self._requests = new.counter("http_requests", "HTTP requests", "route", "method", "status")
         self._request_seconds = new.seconds("http_request_seconds", "Until the answer began", "route", "method")
@@ -233,10 +242,14 @@ class _Shelf:
 
 
 class _WithHitRatio:
-    """All numbers, and one made of them: the share of lookups that the cache answered, of all workers together."""
+    """All numbers, and one made of them: the share of lookups that the cache answered, of all workers together.
 
-    def __init__(self, collect: Callable[[], Iterable["Metric"]]) -> None:
+    queue: those of the job queue, which every worker knows alike
+    """
+
+    def __init__(self, collect: Callable[[], Iterable["Metric"]], queue: Callable[[], Iterable["Metric"]]) -> None:
         self._collect = collect
+        self._queue = queue
 
     def collect(self) -> Iterator["Metric"]:
         from prometheus_client.metrics_core import GaugeMetricFamily
@@ -250,3 +263,4 @@ class _WithHitRatio:
             yield family
         share = answered / asked if asked else 0.0
         yield GaugeMetricFamily("llmapi_cache_hit_ratio", "Share of lookups the cache answered", share)
+        yield from self._queue()

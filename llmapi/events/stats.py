@@ -44,6 +44,7 @@ def stats_of(families: Iterable["Metric"], *, since: datetime, now: datetime) ->
         "attempts": numbers.by("llmapi_attempts_total", "status"),
         "providers": providers_of(numbers),
         "jobs": numbers.by("llmapi_jobs_total", "status"),
+        "job_queue": job_queue_of(numbers),
     }
 
 
@@ -108,6 +109,17 @@ def quantile(buckets: Sequence[tuple[float, float]], share: float) -> float | No
             return low if math.isinf(bound) else low + (bound - low) * (rank - below) / (up_to - below)
         low, below = bound, up_to
     return None
+
+
+def job_queue_of(numbers: Numbers) -> Json:
+    """Return how much work waits now, and how long jobs ran."""
+    depths = numbers.by("llmapi_job_queue", "status")
+    return {
+        **{status: depths.get(status, 0) for status in ("queued", "running", "dead")},
+        "oldest_s": round(numbers.seconds("llmapi_job_oldest_seconds"), 3),
+        "retries": numbers.total("llmapi_job_retries_total"),
+        "run_ms": latency_of(numbers, "llmapi_job_seconds"),
+    }
 
 
 def cache_of(numbers: Numbers) -> Json:

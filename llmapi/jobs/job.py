@@ -13,7 +13,7 @@ from llmapi.core.errors import LlmApiError, PayloadTooLarge, ValidationFailed
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled", "dead"]
 Json = Mapping[str, Any]
-STRICT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+STRICT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 BIG = ("arguments", "progress", "result")  # columns of JSON text that a listing leaves out
 ENDED: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "dead"})
 

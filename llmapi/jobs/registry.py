@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import orjson
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import ColumnElement, Connection, Engine, select
 
 from llmapi.core.clock import Wall, utc_now
 from llmapi.core.contracts import Bus, Outbox
@@ -86,6 +86,7 @@ class Registry:
         priority: int = 5,
         run_at: datetime | None = None,
         timeout: float | None = None,
+        max_attempts: int | None = None,
     ) -> str:
         """Return the new job's id; 9 is the highest priority, `timeout` the seconds an attempt may take.
 
@@ -102,7 +103,7 @@ class Registry:
             "priority": priority,
             "run_at": run_at or now,
             "timeout": timeout,
-            "max_attempts": self._max_attempts,
+            "max_attempts": max_attempts or self._max_attempts,
             "arguments": as_json(arguments, "arguments", self._bounds.arguments),
             "request_id": request_id,
             "created": now,
@@ -114,8 +115,15 @@ class Registry:
 
     def get(self, id: str, tenant: str) -> Job:
         """Return a job with all of it; raises NotFound, also for somebody else's."""
+        return self._found(id, tenant, *jobs.c)
+
+    def look(self, id: str, tenant: str) -> Job:
+        """Return a job with its progress, but without its arguments and its result; raises NotFound."""
+        return self._found(id, tenant, *statements.SUMMARY, jobs.c.progress)
+
+    def _found(self, id: str, tenant: str, *columns: ColumnElement[Any]) -> Job:
         with reading(self._engine) as connection:
-            found = select(jobs).where(jobs.c.id == id, jobs.c.tenant == tenant)
+            found = select(*columns).where(jobs.c.id == id, jobs.c.tenant == tenant)
             row = connection.execute(found).mappings().one_or_none()
         if row is None:
             raise NotFound("There is no such job.")

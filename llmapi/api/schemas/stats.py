@@ -80,6 +80,15 @@ class ProviderStats(Schema):
     failures = fields.Integer(required=True)
 
 
+class JobQueue(Schema):
+    queued = fields.Integer(required=True)
+    running = fields.Integer(required=True)
+    dead = fields.Integer(required=True)
+    oldest_s = fields.Float(required=True, metadata={"description": "How long the oldest job waits that may run"})
+    retries = fields.Integer(required=True, metadata={"description": "Attempts after the first"})
+    run_ms = part(LatencyStats, "From the start of the last attempt to the end", required=True)
+
+
 class Statistics(Schema):
     since = fields.DateTime(required=True)
     uptime_s = fields.Float(required=True)
@@ -94,3 +103,4 @@ class Statistics(Schema):
     attempts = counts("Askings of a provider by status")
     providers = fields.List(fields.Nested(ProviderStats), required=True)
     jobs = counts("How often a job entered each status")
+    job_queue = part(JobQueue, "What waits, now", required=True)

@@ -9,15 +9,14 @@ from marshmallow import Schema, ValidationError
 
 from llmapi.api.answering import accepted
 from llmapi.api.context import identity, services
+from llmapi.api.job_shapes import shown
 from llmapi.api.openapi import LOCATION, examples_of
 from llmapi.api.parsing import Blueprint, flattened
 from llmapi.api.schemas.classify import ClassifyRequest
 from llmapi.api.schemas.code import CodeRequest
 from llmapi.api.schemas.jobs import Accepted, Job, JobList, JobQuery, JobRequest
 from llmapi.api.schemas.text import TextRequest
-from llmapi.core.clock import rfc3339
 from llmapi.core.errors import ValidationFailed
-from llmapi.jobs.job import Job as JobRecord
 
 bp = Blueprint("jobs", __name__, url_prefix="/v1/jobs", description="Work for later")
 REQUESTS: dict[str, Schema] = {"text": TextRequest(), "code": CodeRequest(), "classify": ClassifyRequest()}
@@ -29,7 +28,8 @@ class Jobs(MethodView):
     @bp.response(202, Accepted(), headers=LOCATION)
     def post(self, wanted: dict[str, Any]) -> Response:
         """Queue a task; its result is kept for a week."""
-        return accepted(wanted["task"], task_request(wanted["task"], wanted["request"]), wanted["priority"])
+        task = wanted.pop("task")
+        return accepted(task, task_request(task, wanted.pop("request")), **wanted)
 
     @bp.arguments(JobQuery(), location="query")
     @bp.response(200, JobList())
@@ -64,24 +64,6 @@ def task_request(task: str, body: dict[str, Any]) -> dict[str, Any]:
     if wanted.pop("stream", False) or wanted.pop("dry_run", False):
         raise ValidationFailed("a job is neither streamed nor dry", fields={"request": ["no stream, no dry_run"]})
     return wanted
-
-
-def shown(job: JobRecord) -> dict[str, Any]:
-    """Return a job as callers see it."""
-    return {
-        "id": job.id,
-        "kind": job.kind,
-        "task": (job.arguments or {}).get("task"),
-        "status": job.status,
-        "priority": job.priority,
-        "attempts": job.attempts,
-        "created": rfc3339(job.created),
-        "started": rfc3339(job.started) if job.started else None,
-        "finished": rfc3339(job.finished) if job.finished else None,
-        "request_id": job.request_id or None,
-        "result": job.result,
-        "error": job.error,
-    }
 
 
 def as_json(told: dict[str, Any]) -> Response:
