@@ -1,0 +1,90 @@
+"""Looks after what nobody works on: files whose time is over, and batches whose job is gone."""
+
+import logging
+import threading
+from datetime import timedelta
+
+from llmapi.core.clock import Wall, utc_now
+from llmapi.core.errors import JobNotCancellable, LlmApiError, NotFound
+from llmapi.jobs.registry import Registry
+from llmapi.tasks.batch_ending import Ending
+from llmapi.tasks.batch_files import Files
+from llmapi.tasks.batch_job import put_job
+from llmapi.tasks.batch_rows import Batch, Rows
+
+log = logging.getLogger(__name__)
+
+EVERY = 15.0  # seconds between two rounds
+STALE = timedelta(seconds=30)  # after which a batch is looked after again
+
+
+class Keeper:
+    """A thread for what is due; start it after the fork."""
+
+    def __init__(self, rows: Rows, files: Files, ending: Ending, jobs: Registry, *, now: Wall = utc_now) -> None:
+        self._rows, self._files, self._ending, self._jobs, self._now = rows, files, ending, jobs, now
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="batches", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join(5.0)
+
+    def look(self) -> None:
+        """Do what is due; raises StorageFull, Overloaded."""
+        while self._files.purge():
+            pass
+        for batch in self._rows.stale(self._now() - STALE):
+            self._look_after(batch)
+
+    def cancel(self, batch: Batch) -> None:
+        """End a batch that is to be cancelled, unless a run is about to do it."""
+        if self._job_of(batch, cancel=True) != "running":
+            self._end(batch, "cancelled")
+
+    def _look_after(self, batch: Batch) -> None:
+        status = self._job_of(batch)
+        if status == "running":
+            return
+        if batch.status == "cancelling" or status == "cancelled":
+            self._end(batch, "cancelled")
+        elif self._now() >= batch.expires:
+            self._job_of(batch, cancel=True)
+            self._end(batch, "expired")
+        elif status != "queued" and (taken := self._rows.take(batch.id)) and self._rows.release(*_names(taken)):
+            put_job(self._jobs, self._rows, batch)
+
+    def _job_of(self, batch: Batch, *, cancel: bool = False) -> str:
+        """Return the status of a batch's job, once it was asked to end."""
+        if batch.job is None:
+            return "none"
+        try:
+            if cancel:
+                return self._jobs.cancel(batch.job, batch.tenant).status
+            return self._jobs.get(batch.job, batch.tenant).status
+        except JobNotCancellable:
+            return "ended"
+        except NotFound:
+            return "none"
+
+    def _end(self, batch: Batch, status: str) -> None:
+        if taken := self._rows.take(batch.id):
+            self._ending.end(*taken, status)
+
+    def _watch(self) -> None:
+        while not self._over.wait(EVERY):
+            try:
+                self.look()
+            except LlmApiError as error:
+                log.warning("batches cannot be looked after: %s", error)
+
+
+def _names(taken: tuple[Batch, str]) -> tuple[str, str]:
+    batch, owner = taken
+    return batch.id, owner
