@@ -59,6 +59,7 @@ class Keys:
         self._heart = Heart(self.beat, self.purge, every=lease / BEATS)
         self._lock = threading.Lock()
         self._held: dict[str, Held] = {}
+        self._claiming: set[Name] = set()
         self._secret = b""
 
     def start(self) -> None:
@@ -81,20 +82,12 @@ class Keys:
 
         raises: IdempotencyInProgress, IdempotencyOutcomeUnknown, IdempotencyKeyReused, StorageFull, Overloaded
         """
-        held, now = Held(self, name, new_id("key")), self._now()
-        with writing(self._engine) as connection:
-            fresh = self._fresh(held, fingerprint, now)
-            again = name.tenant in self._retry_unknown
-            if mine := statements.claim(connection, fresh, now, doubts_too=again):
-                found = None
-            else:
-                connection.execute(statements.doubt(name, now))
-                found = connection.execute(statements.seen(name)).mappings().one_or_none()
-        if not mine:
+        with reading(self._engine) as connection:  # beside any writer: repeats may come by the hundred
+            found = connection.execute(statements.seen(name)).mappings().one_or_none()
+        if found is not None and self._settled(found):
             return told(found, fingerprint)
-        with self._lock:
-            self._held[held.owner] = held
-        return held
+        with self._alone(name):
+            return self._claim(Held(self, name, new_id("key")), fingerprint)
 
     def under_way(self, name: Name) -> bool:
         """Say whether somebody works on a request right now; only reads."""
@@ -139,6 +132,42 @@ class Keys:
         with self._last_word(held), writing(self._engine) as connection:
             connection.execute(statements.free(held.name, held.owner))
 
+    def _settled(self, row: RowMapping) -> bool:
+        """Say whether a row surely is not free."""
+        if row["state"] in statements.HELD:
+            return bool(row["lease_until"] > self._now())
+        doubtful = row["state"] == "unknown" and row["tenant"] in self._retry_unknown
+        return not doubtful and bool(row["expires"] > self._now())
+
+    def _claim(self, held: Held, fingerprint: str) -> Held | Kept:
+        """Put the row in, unless another worker was quicker."""
+        name, now = held.name, self._now()
+        with writing(self._engine) as connection:
+            fresh = self._fresh(held, fingerprint, now)
+            if mine := statements.claim(connection, fresh, now, doubts_too=name.tenant in self._retry_unknown):
+                found = None
+            else:
+                connection.execute(statements.doubt(name, now))
+                found = connection.execute(statements.seen(name)).mappings().one_or_none()
+        if not mine:
+            return told(found, fingerprint)
+        with self._lock:
+            self._held[held.owner] = held
+        return held
+
+    @contextmanager
+    def _alone(self, name: Name) -> Iterator[None]:
+        """Let one thread of this process try to claim a key: the others need not queue at the database to lose."""
+        with self._lock:
+            if name in self._claiming:
+                raise in_progress()
+            self._claiming.add(name)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._claiming.discard(name)
+
     @contextmanager
     def _last_word(self, held: Held) -> Iterator[None]:
         """Let go of the key. A storage that fails now does not take the caller's answer away: the lease runs out."""
@@ -167,12 +196,16 @@ class Keys:
         return self._secret
 
 
+def in_progress() -> IdempotencyInProgress:
+    return IdempotencyInProgress("A request with this key is being worked on.", retry_after=LATER)
+
+
 def told(row: RowMapping | None, fingerprint: str) -> Kept:
     """Return the answer in a row that is not free; raises what else it says."""
     if row is not None and not hmac.compare_digest(row["fingerprint"], fingerprint):
         raise IdempotencyKeyReused("This key was used for another request.")
     if row is None or row["state"] in statements.HELD:  # no row: it was freed this very moment
-        raise IdempotencyInProgress("A request with this key is being worked on.", retry_after=LATER)
+        raise in_progress()
     if row["state"] == "unknown":
         raise IdempotencyOutcomeUnknown("It was sent to a provider, and whether it was worked on cannot be told.")
     kept = kept_in(dict(row))

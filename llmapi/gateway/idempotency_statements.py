@@ -80,7 +80,7 @@ def beat(connection: Connection, names: list[tuple[str, str, str, str]], until: 
         keys.c.route == bindparam("of_route"),
         keys.c.key == bindparam("of_key"),
         keys.c.owner == bindparam("of_owner"),
-        keys.c.state.in_(HELD),
+        or_(*(keys.c.state == state for state in HELD)),  # IN does not go with many rows at once
     )
     rows = [dict(zip(("of_tenant", "of_route", "of_key", "of_owner"), name, strict=True)) for name in names]
     connection.execute(update(keys).where(mine).values(lease_until=until), rows)

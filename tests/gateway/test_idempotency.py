@@ -205,13 +205,16 @@ def test_a_tenant_may_rather_pay_twice_than_not_know(engine: Engine, time: Clock
 
 
 def test_a_heartbeat_keeps_the_keys_of_a_living_worker(keys: Keys, time: Clock) -> None:
-    first = held(keys)
+    names = [NAME, NAME._replace(key="k2")]
+    first, second = (held(keys, name) for name in names)
+    second.sending()
     for _ in range(3):
         time.forward(LEASE - 1)
         keys.beat()
-    assert keys.under_way(NAME)
+    assert [keys.under_way(name) for name in names] == [True, True]
     first.keep(ANSWER)
-    assert not keys.under_way(NAME)
+    second.give_up()
+    assert [keys.under_way(name) for name in names] == [False, False]
 
 
 def test_the_heart_beats_by_itself_and_stops(engine: Engine) -> None:
@@ -246,11 +249,15 @@ def test_processes_agree_on_fingerprints_and_databases_do_not(tmp_path: Path, en
     elsewhere.dispose()
 
 
-def test_a_storage_that_fails_at_the_end_does_not_take_the_answer_away(keys: Keys, tmp_path: Path) -> None:
-    closed = open_engine("", folder=tmp_path, patience=0.05)
-    mine = Keys(closed, lease=LEASE)
-    first = held(mine)
+def test_a_storage_that_fails_at_the_end_does_not_take_the_answer_away(
+    keys: Keys, engine: Engine, tmp_path: Path
+) -> None:
+    keys.beat()  # nothing is held yet
+    hasty = open_engine("", folder=tmp_path, patience=0.05)
+    first = held(Keys(hasty, lease=LEASE))
     first.sending()
-    with open_engine("", folder=tmp_path).begin():  # somebody else writes, and does not stop
+    with engine.begin():  # somebody else writes, and does not stop
         first.keep(ANSWER)
-    closed.dispose()
+    hasty.dispose()
+    with pytest.raises(IdempotencyInProgress):
+        keys.claim(NAME, "body")
