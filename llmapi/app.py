@@ -34,10 +34,11 @@ from llmapi.api.v1.jobs import bp as jobs
 from llmapi.api.v1.models import bp as models
 from llmapi.api.v1.streams import bp as streams
 from llmapi.api.v1.text import bp as text
+from llmapi.api.v1.webhooks import bp as webhooks
 from llmapi.services import Services
 
 OPENAI = (chat_completions, responses, kept, embeddings, decisions)
-WORK = (jobs, dead_letters, job_events)
+WORK = (jobs, dead_letters, job_events, webhooks)
 BLUEPRINTS = (text, code, classify, chat, *OPENAI, streams, *WORK, models, invoke, query, stats, operations)
 EXPOSED = ["X-Request-ID", "Cache-Status", "Server-Timing", "RateLimit", "RateLimit-Policy", "Retry-After", "Location"]
 EXPOSED += ["Idempotent-Replayed", "X-Cost-USD", "X-Stream-ID"]
