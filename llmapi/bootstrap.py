@@ -27,11 +27,12 @@ from llmapi.gateway.recipe import Guards, build_gateway
 from llmapi.gateway.retry_budget import RetryBudget
 from llmapi.gateway.retry import Nap, nap
 from llmapi.gateway.streams import StreamLog
+from llmapi.jobs import engines
+from llmapi.jobs.engines import JobEngine, Pace
 from llmapi.jobs.job import ENDED
 from llmapi.jobs.priorities import NO_LIMIT, Rules
 from llmapi.jobs.registry import Registry
 from llmapi.jobs.running import Backoff
-from llmapi.jobs.threads import Threads
 from llmapi.providers.catalog import Catalog
 from llmapi.providers.rows import MODELS
 from llmapi.providers.transport import Transport
@@ -82,7 +83,7 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
         metrics=metrics,
         engine=engine,
         jobs=jobs,
-        threads=open_threads(settings, jobs, tasks),
+        job_engine=open_job_engine(settings, jobs, engine, tasks),
         webhooks=webhooks,
         transport=transport,
         prices=prices,
@@ -143,17 +144,16 @@ def open_jobs(settings: Settings, engine: Engine, bus: Bus, outbox: WebhookOutbo
     return jobs
 
 
-def open_threads(settings: Settings, jobs: Registry, tasks: Tasks) -> Threads:
-    """Return the pool that runs jobs in this process."""
-    return Threads(
-        jobs,
-        {KIND: TaskJob(tasks)},
+def open_job_engine(settings: Settings, jobs: Registry, engine: Engine, tasks: Tasks) -> JobEngine:
+    """Return what runs jobs, in this process or elsewhere."""
+    pace = Pace(
         workers=settings.job_workers,
         lease=settings.job_lease,
         timeout=settings.job_timeout,
         keep_for=settings.jobs_kept,
         backoff=Backoff(settings.job_backoff),
     )
+    return engines.open_engine(settings.jobs_url, jobs, engine, {KIND: TaskJob(tasks)}, pace)
 
 
 def defaults_of(task: TaskSettings) -> TaskDefaults:

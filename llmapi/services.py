@@ -23,8 +23,8 @@ from llmapi.events.webhooks import Webhooks
 from llmapi.gateway.idempotency import Keys
 from llmapi.gateway.recipe import Guards
 from llmapi.gateway.streams import StreamLog
+from llmapi.jobs.engines import JobEngine
 from llmapi.jobs.registry import Registry
-from llmapi.jobs.threads import Threads
 from llmapi.providers.catalog import Catalog
 from llmapi.providers.transport import Transport
 from llmapi.settings import Settings
@@ -43,7 +43,7 @@ class Services:
     metrics: Metrics
     engine: Engine
     jobs: Registry
-    threads: Threads
+    job_engine: JobEngine
     webhooks: Webhooks
     transport: Transport
     prices: Prices
@@ -57,7 +57,7 @@ class Services:
     def start(self, settled: Callable[[], object] = bool) -> None:
         """Start what a fork cannot carry: job threads, the embedded model; `settled` is called once all is warm."""
         self.begun = monotonic()
-        self.threads.start()
+        self.job_engine.start()
         self.streams.start()
         self.idempotency.start()
         self.webhooks.sender.start()
@@ -77,13 +77,13 @@ class Services:
     def drain(self) -> None:
         """A stop was asked for: /readyz says no from now on, and jobs finish or go back beside the last requests."""
         self.serving = False
-        for stop in (self.threads.stop, self.webhooks.sender.stop):
+        for stop in (self.job_engine.stop, self.webhooks.sender.stop):
             threading.Thread(target=stop, args=(self.settings.grace,), name="drain", daemon=True).start()
 
     def close(self) -> None:
         """Give everything back; the last thing a process does."""
         self.serving = False
-        self.threads.stop(0.0)
+        self.job_engine.stop(0.0)
         self.streams.close()
         self.idempotency.stop()
         self.webhooks.sender.stop(0.0)
@@ -101,7 +101,7 @@ class Services:
         parts: dict[str, Mapping[str, Any]] = {
             "database": self._database(),
             "cache": {"status": "ok", **self.cache.stats()},
-            "jobs": self.threads.health(),
+            "jobs": self.job_engine.health(),
             "webhooks": self.webhooks.sender.health(),
         }
         parts |= {f"provider:{name}": self._provider(name) for name in self.providers}

@@ -120,6 +120,7 @@ class Settings(BaseSettings):
     idempotency_retry_unknown: Annotated[tuple[str, ...], NoDecode] = knob(
         (), "tenants, comma separated, whose requests with an unknown outcome are sent again, and perhaps paid twice"
     )
+    jobs_url: str = knob("threads://", "what runs jobs: threads://, Celery in memory:// or on redis://host:6379/0")
     job_workers: int = knob(4, "jobs one worker process runs at once", ge=0, le=256)
     job_lease: float = knob(30.0, "seconds after which the jobs of a dead process are taken up again", ge=1, le=3600)
     job_timeout: float = knob(600.0, "seconds an attempt of a job may take", gt=0, le=86_400)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -13,7 +12,7 @@ from llmapi.core.errors import BadSetting
 from llmapi.jobs.overview import due
 from llmapi.jobs.registry import Registry
 from llmapi.jobs.runner import Runner
-from llmapi.jobs.running import Run
+from llmapi.jobs.running import Backoff, Run
 from llmapi.jobs.threads import Threads
 
 
@@ -42,13 +41,14 @@ class Pace:
     timeout: float = 600.0
     keep_for: float = 7 * 86_400.0
     poll: float = 0.5
+    backoff: Backoff = Backoff()
 
 
 Kinds = Mapping[str, Run]
 Opener = Callable[[str, Registry, Engine, Kinds, Pace], JobEngine]
 
 
-def open_jobs(url: str, registry: Registry, engine: Engine, kinds: Kinds, pace: Pace = Pace()) -> JobEngine:
+def open_engine(url: str, registry: Registry, engine: Engine, kinds: Kinds, pace: Pace = Pace()) -> JobEngine:
     """Return the engine of a URL; nothing runs yet. Raises BadSetting.
 
     url: threads:// (this process), memory:// (Celery within this process, for trials), redis://host:6379/0 (Celery
@@ -69,6 +69,7 @@ def _open_threads(_: str, registry: Registry, __: Engine, kinds: Kinds, pace: Pa
         poll=pace.poll,
         timeout=pace.timeout,
         keep_for=pace.keep_for,
+        backoff=pace.backoff,
     )
 
 
@@ -82,8 +83,16 @@ def _open_celery(url: str, registry: Registry, engine: Engine, kinds: Kinds, pac
         raise BadSetting(f"jobs_url: Celery needs the package {error.name}: pip install 'celery[redis]'") from None
     app = open_app(url, workers=pace.workers)
     sender = Sender(app, registry, lambda most: due(engine, utc_now(), most), poll=max(pace.poll, 0.5))
-    run = partial(Runner, registry, kinds, lease=pace.lease, timeout=pace.timeout, keep_for=pace.keep_for)
-    return CeleryJobs(app, sender, Work(run(poll=pace.poll)), here=urlsplit(url).scheme == "memory")
+    runner = Runner(
+        registry,
+        kinds,
+        lease=pace.lease,
+        poll=pace.poll,
+        timeout=pace.timeout,
+        keep_for=pace.keep_for,
+        backoff=pace.backoff,
+    )
+    return CeleryJobs(app, sender, Work(runner), here=urlsplit(url).scheme == "memory")
 
 
 KINDS: Mapping[str, Opener] = {
