@@ -122,6 +122,11 @@ class Services:
         gate = next((row for row in self.guards.gates.states() if row["provider"] == name), None)
         return found | ({"in_flight": gate["in_flight"], "limit": gate["limit"]} if gate else {})
 
+    def listing(self) -> list[dict[str, Any]]:
+        """Return the models and aliases, each with how its provider does as far as is known."""
+        known = {name: self._provider(name)["status"] for name in self.providers}
+        return [{**row, "health": known.get(row["provider"], "unknown")} for row in self.models.listing()]
+
     def _database(self) -> dict[str, Any]:
         try:
             with reading(self.engine) as connection:

@@ -38,7 +38,7 @@ class Endpoint(ABC):
         self._outcomes = Outcomes()
         self._making = threading.Lock()
         self._made: Any = None
-        self._own = OwnClients(self._make)
+        self._own = OwnClients(self._loaded)
 
     def start(self) -> None:
         """Make the client beforehand (a second, with its imports), so that the first call need not."""
@@ -110,8 +110,13 @@ class Endpoint(ABC):
             return made
         with self._making:
             if self._made is None:
-                self._made = self._make(self._api_key)
+                self._made = self._loaded(self._api_key)
             return self._made
+
+    def _loaded(self, api_key: str) -> Any:
+        """Make a client while no other vendor's library is being loaded: two at once see each other half made."""
+        with self._transport.loading:
+            return self._make(api_key)
 
     def _messages(self, call: Call) -> list[Any]:
         """Return the conversation in LangChain's words."""

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -144,7 +144,7 @@ def rejected(said: Said) -> LlmApiError:
     if said.status in (400, 403) and said.matches(BLOCKED):
         return said.error(ProviderRefused, "The provider blocked the prompt for its content.")
     if said.status == 401 or said.matches(BAD_KEY):
-        return said.error(ProviderInvalid, "The provider does not accept the configured key.")
+        return replace(said, status=401).error(ProviderInvalid, "The provider does not accept the configured key.")
     if said.status == 403:
         return said.error(ProviderInvalid, "The configured key may not use this model.")
     if said.status == 404:

@@ -3,7 +3,7 @@
 
 def readable(said: object) -> str:
     """Return it as text with whole characters only: JSON can carry halves of one, and nothing can write them."""
-    text = said if isinstance(said, str) else str(said)
+    text = str(said)  # LangChain's own kind of str is one that orjson does not take
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -12,6 +12,7 @@ import http.client
 import os
 import ssl
 import sys
+import threading
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
@@ -68,6 +69,7 @@ class Transport:
         self.largest = largest
         self._wanted: dict[str, Any] = {"maxsize": connections, "connect_time": connect_time, "idle_time": idle_time}
         self._tls = tls
+        self.loading = threading.Lock()  # held by who makes a client, for that loads its vendor's library
         self._process = os.getpid()
         self._pools: dict[tuple[str, str, int | None], HTTPConnectionPool] = {}  # by scheme, host, port
 

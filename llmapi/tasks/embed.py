@@ -14,7 +14,7 @@ from llmapi.tasks.answers import Json
 from llmapi.tasks.runner import Plan, Wanted
 from llmapi.tasks.tab import Tab
 
-SLICE = 512  # texts of one call: its vectors are 6 MB of numbers with MiniLM, 50 MB with the longest vectors there are
+SLICE = 128  # texts of one call: the longest vectors there are come as 9 MB of JSON then, and 16 are taken
 WORTH_KEEPING = 16_384  # numbers of an answer that a cache keeps: half a megabyte, 42 vectors of MiniLM
 
 # Models whose vectors may be cut: the beginning of a vector is a vector of its own (Matryoshka training).

@@ -23,7 +23,7 @@ class Models(MethodView):
     @bp.response(200, ModelList())
     def get(self) -> dict[str, Any]:
         """List the aliases and the models that can be asked, and what each can do."""
-        return {"object": "list", "data": [shown(row) for row in services().models.listing()]}
+        return {"object": "list", "data": [shown(row) for row in services().listing()]}
 
 
 @bp.route("/<path:name>")
