@@ -25,7 +25,6 @@ ENDED = (
 class Kept:
     """A stream as the database knows it; `outcome` is None while it goes on."""
 
-    id: str
     outcome: str | None
 
 
@@ -49,7 +48,7 @@ class Shelf:
         if row is None or (row.ended is not None and row.ended <= now - self._keep):
             return None
         lost = row.outcome is None and row.touched < now - LOST
-        return Kept(id, "cut" if lost else row.outcome)
+        return Kept("cut" if lost else row.outcome)
 
     def events(self, id: str, number: int) -> list[bytes]:
         """Return a stream's events from a number on; perhaps not all of them at once, [] when there are no more."""

@@ -15,7 +15,7 @@ from llmapi.core.clock import Monotonic, Sleep, Wall, monotonic, utc_now
 from llmapi.core.errors import LlmApiError, NotFound, StorageFull
 from llmapi.core.ids import ALPHABET, new_id
 from llmapi.gateway.recording import Recording, Unstored
-from llmapi.gateway.stream_shelf import Kept, Shelf
+from llmapi.gateway.stream_shelf import Shelf
 
 KEEP = 600.0  # seconds a stream can be read after its end
 PAUSE = 0.05  # seconds between two writings
@@ -24,7 +24,7 @@ SHARE = 9  # a pause is at least so many times what the last writing took
 CARE = 5.0  # seconds between two signs of life
 IDLE = 60.0  # seconds between two tidyings
 LOOK = 0.1  # seconds between two looks at a stream of another process
-YOUNG = 2.0  # seconds within which a stream may not be stored yet
+YOUNG = 1.5  # seconds within which a stream may not be stored yet
 PENDING = 32 * 1_048_576  # bytes that may wait for a database that fails
 
 Frames = Generator[list[bytes], None, None]
@@ -76,7 +76,7 @@ class StreamLog:
             running = self._open.get(id)
         if running is not None and running.tenant == tenant:
             return self._from_memory(running, number, patience)
-        self._stored_or_young(id, tenant)
+        self._need(id, tenant)
         return self._from_shelf(id, tenant, number, patience)
 
     def whole(self, id: str, tenant: str) -> bytes | None:
@@ -130,10 +130,14 @@ class StreamLog:
                 self._shelf.touch(list(self._open))
             if now - self._tidied >= IDLE:
                 self._tidied = now
-                while self._shelf.tidy():
-                    pass
+                self.tidy()
         except LlmApiError as error:
             log.warning("streams are not cared for", code=error.code)
+
+    def tidy(self) -> None:
+        """Delete the streams that are too old or too many."""
+        while self._shelf.tidy():
+            pass
 
     def _run(self) -> None:
         pause = PAUSE
@@ -191,13 +195,15 @@ class StreamLog:
                 return ended(known.outcome if known else "cut")
             self._sleep(LOOK)
 
-    def _stored_or_young(self, id: str, tenant: str) -> Kept:
-        """Return a stored stream; one that began just now in another process is waited for."""
-        while (known := self._shelf.find(id, tenant)) is None:
-            if not 0 <= self._now().timestamp() - born(id) < YOUNG:
+    def _need(self, id: str, tenant: str) -> None:
+        """Raise NotFound unless the stream is stored; one that began just now in another process is waited for."""
+        age = abs(self._now().timestamp() - born(id))  # the clocks of two machines differ a little
+        looks = int(YOUNG / LOOK) if age < YOUNG else 0
+        while self._shelf.find(id, tenant) is None:
+            if not looks:
                 raise NotFound("There is no such stream.")
+            looks -= 1
             self._sleep(LOOK)
-        return known
 
 
 def ended(outcome: str | None) -> None:

@@ -17,7 +17,8 @@ from llmapi.api.wishes import unfit
 
 LAST = "Last-Event-ID"
 NUMBER = re.compile(r"[0-9]{1,9}\Z")
-EVENTS = {200: {"description": "The rest of the events", "content": {"text/event-stream": {"schema": {"type": "object"}}}}}
+CONTENT = {"text/event-stream": {"schema": {"type": "object"}}}
+EVENTS = {200: {"description": "The rest of the events", "content": CONTENT}}
 LAST_EVENT = {"in": "header", "name": LAST, "schema": {"type": "string"}, "description": "The last event you have"}
 
 bp = Blueprint("streams", __name__, url_prefix="/v1/streams", description="Streams, read on after a lost connection")
