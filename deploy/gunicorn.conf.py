@@ -4,11 +4,15 @@ import gc
 import os
 import signal
 import sys
+import warnings
 
 import structlog
 
 from llmapi.core.errors import BadSetting
 from llmapi.settings import load_settings
+
+# Vendors' libraries quote in warnings what vendors said: not for the log, and Python keeps every one of them for ever.
+warnings.simplefilter("ignore", UserWarning)
 
 try:
     settings = load_settings()

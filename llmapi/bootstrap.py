@@ -1,13 +1,14 @@
 """The composition root: settings in, the parts the application runs on out. Shared by web server, workers and CLI."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import Engine
 
 from llmapi.cache import open_cache
-from llmapi.core.contracts import AnswerCache, Bus, Prices
+from llmapi.core.contracts import AnswerCache, Bus, Prices, Provider
 from llmapi.core.reply import Handler
 from llmapi.costs.prices import GenaiPrices
 from llmapi.db import process_counters
@@ -50,6 +51,17 @@ from llmapi.vendors import configured, open_models, open_providers
 LOCAL_QUEUE = 32  # calls that may wait for each slot of the embedded model
 
 
+class Calling(NamedTuple):
+    """The parts that answer questions."""
+
+    tasks: Tasks
+    models: Catalog
+    providers: Mapping[str, Provider]
+    transport: Transport
+    prices: Prices
+    guards: Guards
+
+
 def build(settings: Settings, *, sleep: Nap = nap) -> Services:
     """Return the services for these settings; raises BadSetting. Nothing runs yet; the database is brought up to date.
 
@@ -61,37 +73,44 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
     cache = open_cache(settings.cache_url, entries=settings.cache_entries, ttl=settings.cache_ttl)
     metrics = open_metrics(settings, cache, folder)
     bus = EventBus([metrics, log_calls])
-    guards = open_guards(settings, bus)
-    metrics.watch_gates(guards.gates.states)
-    transport = Transport()
-    providers = open_providers(settings, transport, folder)
-    usable = configured(settings, providers)
-    models = open_models(settings, usable)
-    prices = GenaiPrices({name: price.model_dump(exclude_none=True) for name, price in settings.prices.items()})
-    line: dict[str, Any] = {"providers": providers, "cache": cache, "bus": bus, "prices": prices, "guards": guards}
-    gateway = build_gateway(**line, attempts=settings.retry_attempts, sleep=sleep)
-    tasks = open_tasks(settings, gateway, models, prices, Preview(cache, prices))
+    calling = open_calling(settings, folder, cache, bus, sleep)
+    metrics.watch_gates(calling.guards.gates.states)
     webhooks = open_webhooks(engine, allow=settings.webhook_allow, key=settings.webhook_key.get_secret_value())
     jobs = open_jobs(settings, engine, bus, webhooks.outbox)
     metrics.watch_jobs(jobs.depths)
     return Services(
+        **calling._asdict(),
         settings=settings,
-        tasks=tasks,
-        models=models,
-        providers=usable,
         cache=cache,
         metrics=metrics,
         engine=engine,
         jobs=jobs,
-        job_engine=open_job_engine(settings, jobs, engine, tasks),
+        job_engine=open_job_engine(settings, jobs, engine, calling.tasks),
         webhooks=webhooks,
-        transport=transport,
-        prices=prices,
-        guards=guards,
         idempotency=open_keys(settings, engine),
         streams=StreamLog(engine),
         counters_url=counters_of(settings, folder),
     )
+
+
+def open_calling(settings: Settings, folder: Path, cache: AnswerCache, bus: Bus, sleep: Nap) -> Calling:
+    """Return the line a question goes along, from the tasks to the vendors."""
+    transport, guards = Transport(), open_guards(settings, bus)
+    providers = open_providers(settings, transport, folder)
+    usable = configured(settings, providers)
+    models = open_models(settings, usable)
+    prices = GenaiPrices({name: price.model_dump(exclude_none=True) for name, price in settings.prices.items()})
+    gateway = build_gateway(
+        providers=providers,
+        cache=cache,
+        bus=bus,
+        prices=prices,
+        guards=guards,
+        attempts=settings.retry_attempts,
+        sleep=sleep,
+    )
+    tasks = open_tasks(settings, gateway, models, prices, Preview(cache, prices))
+    return Calling(tasks, models, usable, transport, prices, guards)
 
 
 def open_metrics(settings: Settings, cache: AnswerCache, folder: Path) -> Metrics:
