@@ -34,6 +34,7 @@ from llmapi.api.v1.jobs import bp as jobs
 from llmapi.api.v1.models import bp as models
 from llmapi.api.v1.streams import bp as streams
 from llmapi.api.v1.text import bp as text
+from llmapi.cli import install as install_commands
 from llmapi.api.v1.webhooks import bp as webhooks
 from llmapi.services import Services
 
@@ -88,6 +89,7 @@ def create_app(services: Services) -> Flask:
     errors.install(app, shapes={**SHAPES, "/invoke": invoke_shape})
     if settings.cors_origins:
         CORS(app, origins=list(settings.cors_origins), expose_headers=EXPOSED, max_age=600)
+    install_commands(app)
     app.wsgi_app = RequestId(app.wsgi_app)  # type: ignore[method-assign]
     if settings.trusted_proxies:
         hops = settings.trusted_proxies

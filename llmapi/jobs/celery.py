@@ -28,7 +28,7 @@ class CeleryJobs:
         self.app = app
         self._sender = sender
         self._work = work
-        self._here = here
+        self.here = here
         self._stopping = threading.Event()
         self._worker: Any = None
         self._thread: threading.Thread | None = None
@@ -37,7 +37,7 @@ class CeleryJobs:
     def start(self) -> None:
         """Begin to send, and with a broker in memory to work; once, and after the fork."""
         self._sender.start()
-        if self._here:
+        if self.here:
             self._work.start()
             self.app.set_default()  # threads of Celery's pool look for their application here
             self._worker = self.app.WorkController(pool_cls="threads", hostname=new_id("worker"), **QUIET)

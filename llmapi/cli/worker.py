@@ -1,0 +1,16 @@
+"""The entry of `celery -A llmapi.cli.worker worker`: settings to services to a Celery application, nothing else."""
+
+import sys
+
+from llmapi.bootstrap import build
+from llmapi.cli.worker_command import prepared
+from llmapi.core.errors import BadSetting, LlmApiError
+from llmapi.events.logs import configure_logs
+from llmapi.settings import load_settings
+
+try:
+    settings = load_settings()
+    configure_logs(level=settings.log_level, secrets=settings.secrets(), delay=0.05)
+    app = prepared(build(settings))
+except (BadSetting, LlmApiError) as error:
+    sys.exit(f"llmapi cannot start: {error}")

@@ -1,0 +1,62 @@
+"""flask worker: a process that runs jobs and serves no requests."""
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+import click
+
+from llmapi.cli.parts import Command
+from llmapi.cli.parts import services as services_of
+from llmapi.core.errors import BadSetting
+from llmapi.core.ids import new_id
+from llmapi.services import Services
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@click.command(cls=Command)
+def worker() -> None:
+    """Run jobs until SIGTERM, which lets running ones finish for LLMAPI_GRACE seconds and hands back the rest."""
+    parts = services_of()
+    if parts.settings.jobs_url.startswith("threads:"):
+        work_with_threads(parts)
+    else:
+        raise SystemExit(work_with_celery(parts))
+
+
+def work_with_threads(services: Services) -> None:
+    """Run jobs of the same database on threads, beside the server's own."""
+    stop = threading.Event()
+
+    def asked(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in SIGNALS:
+        signal.signal(number, asked)
+    services.start()
+    click.echo("ready", err=True)
+    stop.wait()
+    services.job_engine.stop(services.settings.grace)
+    services.close()
+
+
+def work_with_celery(services: Services) -> int:
+    """Run jobs as a Celery worker; returns the exit code."""
+    from llmapi.jobs.celery import QUIET
+
+    app = prepared(services)
+    running = app.Worker(hostname=new_id("worker"), **QUIET)
+    running.start()
+    return int(running.exitcode or 0)
+
+
+def prepared(services: Services) -> Any:
+    """Return the Celery application whose workers start these services, and close them; raises BadSetting."""
+    from llmapi.jobs.celery import CeleryJobs
+
+    engine, settings = services.job_engine, services.settings
+    if not isinstance(engine, CeleryJobs) or engine.here:
+        raise BadSetting("a Celery worker needs LLMAPI_JOBS_URL=redis://…; with memory:// the server has its own")
+    return engine.prepare(services.start, services.close, grace=settings.grace)
