@@ -40,6 +40,7 @@ from llmapi.providers.transport import Transport
 from llmapi.services import Services
 from llmapi.setting_tables import TaskSettings
 from llmapi.settings import Settings
+from llmapi.tasks import batches
 from llmapi.tasks.chat import ChatTask
 from llmapi.tasks.decisions import DecisionsTask
 from llmapi.tasks.embed import EmbedTask
@@ -77,6 +78,7 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
     metrics.watch_gates(calling.guards.gates.states)
     webhooks = open_webhooks(engine, allow=settings.webhook_allow, key=settings.webhook_key.get_secret_value())
     jobs = open_jobs(settings, engine, bus, webhooks.outbox)
+    many = open_batches(settings, engine, jobs, calling.tasks, webhooks.outbox, sleep)
     metrics.watch_jobs(jobs.depths)
     return Services(
         **calling._asdict(),
@@ -85,10 +87,11 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
         metrics=metrics,
         engine=engine,
         jobs=jobs,
-        job_engine=open_job_engine(settings, jobs, engine, calling.tasks),
+        job_engine=open_job_engine(settings, jobs, engine, {KIND: TaskJob(calling.tasks), batches.KIND: many.job}),
         webhooks=webhooks,
         idempotency=open_keys(settings, engine),
         streams=StreamLog(engine),
+        batches=many,
         counters_url=counters_of(settings, folder),
     )
 
@@ -163,7 +166,23 @@ def open_jobs(settings: Settings, engine: Engine, bus: Bus, outbox: WebhookOutbo
     return jobs
 
 
-def open_job_engine(settings: Settings, jobs: Registry, engine: Engine, tasks: Tasks) -> JobEngine:
+def open_batches(
+    settings: Settings, engine: Engine, jobs: Registry, tasks: Tasks, outbox: WebhookOutbox, sleep: Nap
+) -> batches.Batches:
+    """Return files and batches; the application tells their job which endpoints there are."""
+    return batches.open_batches(
+        engine,
+        jobs,
+        tasks,
+        outbox=outbox,
+        concurrency=settings.batch_concurrency,
+        largest=settings.max_file,
+        keep_for=settings.files_kept,
+        sleep=sleep,
+    )
+
+
+def open_job_engine(settings: Settings, jobs: Registry, engine: Engine, kinds: engines.Kinds) -> JobEngine:
     """Return what runs jobs, in this process or elsewhere."""
     pace = Pace(
         workers=settings.job_workers,
@@ -172,7 +191,7 @@ def open_job_engine(settings: Settings, jobs: Registry, engine: Engine, tasks: T
         keep_for=settings.jobs_kept,
         backoff=Backoff(settings.job_backoff),
     )
-    return engines.open_engine(settings.jobs_url, jobs, engine, {KIND: TaskJob(tasks)}, pace)
+    return engines.open_engine(settings.jobs_url, jobs, engine, kinds, pace)
 
 
 def defaults_of(task: TaskSettings) -> TaskDefaults:

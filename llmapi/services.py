@@ -28,6 +28,7 @@ from llmapi.jobs.registry import Registry
 from llmapi.providers.catalog import Catalog
 from llmapi.providers.transport import Transport
 from llmapi.settings import Settings
+from llmapi.tasks.batches import Batches
 from llmapi.tasks.runner import Tasks
 
 
@@ -50,6 +51,7 @@ class Services:
     guards: Guards
     idempotency: Keys
     streams: StreamLog
+    batches: Batches
     counters_url: str
     begun: float = 0.0
     serving: bool = False
@@ -61,6 +63,7 @@ class Services:
         self.streams.start()
         self.idempotency.start()
         self.webhooks.sender.start()
+        self.batches.keeper.start()
         threading.Thread(target=self._warm_up, args=(settled,), name="warm-up", daemon=True).start()
         self.serving = True
 
@@ -77,6 +80,7 @@ class Services:
     def drain(self) -> None:
         """A stop was asked for: /readyz says no from now on, and jobs finish or go back beside the last requests."""
         self.serving = False
+        self.batches.job.drain()
         for stop in (self.job_engine.stop, self.webhooks.sender.stop):
             threading.Thread(target=stop, args=(self.settings.grace,), name="drain", daemon=True).start()
 
@@ -87,6 +91,7 @@ class Services:
         self.streams.close()
         self.idempotency.stop()
         self.webhooks.sender.stop(0.0)
+        self.batches.keeper.stop()
         for provider in self.providers.values():
             provider.close()
         self.transport.close()

@@ -39,6 +39,8 @@ class Limits(BaseModel):
     kept_responses: str = knob("600/minute", "/v1/responses/{id}")
     embeddings: str = knob("240/minute", "POST /v1/embeddings")
     decisions: str = knob("120/minute", "POST /v1/decisions")
+    files: str = knob("240/minute", "/v1/files")
+    batches: str = knob("240/minute", "/v1/batches")
     streams: str = knob("600/minute", "GET /v1/streams/{id}")
     jobs: str = knob("600/minute", "/v1/jobs")
     dead_letters: str = knob("600/minute", "/v1/jobs/dead-letters")

@@ -129,6 +129,9 @@ class Settings(BaseSettings):
     job_ageing: float = knob(60.0, "seconds after which waiting jobs rise by one priority", gt=0, le=86_400)
     job_tenant_running: int = knob(0, "jobs of one tenant that run at once, over all workers; 0: any number", ge=0)
     jobs_kept: float = knob(7 * 86_400.0, "seconds an ended job can be read", gt=0)
+    batch_concurrency: int = knob(8, "lines of one batch that are asked at once", ge=1, le=256)
+    max_file: int = knob(33_554_432, "most bytes of an uploaded file", ge=1024, le=512 * 1_048_576)
+    files_kept: float = knob(30 * 86_400.0, "seconds until a file is deleted", ge=3600)
     webhook_allow: Annotated[tuple[str, ...], NoDecode] = knob(
         (), "`host` or `host:port` webhooks may reach though private, on another port or without TLS, comma separated"
     )

@@ -31,7 +31,7 @@ class ChatCompletions(MethodView):
     @openai_docs(bp, "chat_completions", ChatCompletionRequest(), ChatCompletion(), streams=True)
     def post(self, asked: Json) -> Response:
         """Say the next turn of a conversation, as OpenAI's API does."""
-        wanted = task_request(asked)
+        wanted = with_cache_control(task_request(asked), request.headers.get("Cache-Control", ""))
         if asked.get("stream"):
             usage = asked.get("stream_options", {}).get("include_usage", False)
             return events.streamed("chat", wanted, Chunks(request_id(), asked["model"], usage=usage))
@@ -45,8 +45,6 @@ def task_request(asked: Json) -> Json:
     wanted = {name: value for name, value in asked.items() if name in SAME}
     if "max_completion_tokens" in asked:
         wanted["max_tokens"] = asked["max_completion_tokens"]
-    if directives := request.headers.get("Cache-Control"):
-        wanted = with_cache_control(wanted, directives)
     return wanted
 
 

@@ -26,12 +26,15 @@ class Embeddings(MethodView):
         All vectors of an answer are of one model: a route's other models do not stand in for its first. The embedded
         model has 384 dimensions and reads the first 256 tokens of a text.
         """
-        wanted = {("inputs" if name == "input" else name): value for name, value in asked.items() if name != "user"}
-        if directives := request.headers.get("Cache-Control"):
-            wanted = with_cache_control(wanted, directives)
+        wanted = with_cache_control(task_request(asked), request.headers.get("Cache-Control", ""))
         told = services().tasks.answer("embed", wanted, caller())
         body = orjson.dumps(listed(told))
         return Response(body, headers=headers.facts(told), content_type="application/json")
+
+
+def task_request(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return a request in the words of the embed task."""
+    return {("inputs" if name == "input" else name): value for name, value in asked.items() if name != "user"}
 
 
 def listed(told: dict[str, Any]) -> dict[str, Any]:

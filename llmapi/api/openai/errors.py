@@ -75,5 +75,7 @@ SHAPES: Mapping[str, Shape] = {
     "/v1/responses": openai_shape,
     "/v1/embeddings": openai_shape,
     "/v1/decisions": openai_shape,
+    "/v1/files": openai_shape,
+    "/v1/batches": openai_shape,
     "/v1/models": both_shapes,
 }

@@ -41,7 +41,7 @@ class Responses(MethodView):
     def post(self, asked: Json) -> Response:
         """Say the next turn of a conversation, as OpenAI's API does; in the background if wished."""
         with in_their_words():
-            wanted = task_request(asked)
+            wanted = with_cache_control(task_request(asked), request.headers.get("Cache-Control", ""))
             if asked.get("background"):
                 return queued(asked, wanted)
             id = PREFIX + request_id()
@@ -91,8 +91,6 @@ def task_request(asked: Json) -> Json:
     form = asked.get("text", REPEATED["text"])["format"]
     if form["type"] != "text":
         wanted["response_format"] = {"type": "json_schema", "schema": form.get("schema", ANY_OBJECT)}
-    if directives := request.headers.get("Cache-Control"):
-        wanted = with_cache_control(wanted, directives)
     return wanted
 
 
