@@ -16,10 +16,13 @@ from llmapi.api.health import probes
 from llmapi.api.legacy import bp as invoke
 from llmapi.api.legacy import invoke_shape
 from llmapi.api.legacy import query
+from llmapi.api.openai.batch_doors import doors
+from llmapi.api.openai.batches import bp as batches
 from llmapi.api.openai.chat import bp as chat_completions
 from llmapi.api.openai.decisions import bp as decisions
 from llmapi.api.openai.embeddings import bp as embeddings
 from llmapi.api.openai.errors import SHAPES
+from llmapi.api.openai.files import bp as files
 from llmapi.api.openai.responses import bp as responses
 from llmapi.api.openai.responses import kept
 from llmapi.api.openapi import SETTINGS, new_api
@@ -38,7 +41,7 @@ from llmapi.cli import install as install_commands
 from llmapi.api.v1.webhooks import bp as webhooks
 from llmapi.services import Services
 
-OPENAI = (chat_completions, responses, kept, embeddings, decisions)
+OPENAI = (chat_completions, responses, kept, embeddings, decisions, files, batches)
 WORK = (jobs, dead_letters, job_events, webhooks)
 BLUEPRINTS = (text, code, classify, chat, *OPENAI, streams, *WORK, models, invoke, query, stats, operations)
 EXPOSED = ["X-Request-ID", "Cache-Status", "Server-Timing", "RateLimit", "RateLimit-Policy", "Retry-After", "Location"]
@@ -69,6 +72,7 @@ def create_app(services: Services) -> Flask:
     settings = services.settings
     app.config.update(SETTINGS, MAX_CONTENT_LENGTH=settings.max_body, PROPAGATE_EXCEPTIONS=False)
     app.extensions["llmapi"] = services
+    services.batches.job.serve(doors())
     app.logger.setLevel(logging.WARNING)
     app.url_map.strict_slashes = False
 
