@@ -1,6 +1,7 @@
 """/v1/jobs: accepted work is done, found again, and can be cancelled."""
 
 import threading
+import time
 
 import pytest
 from pydantic import SecretStr
@@ -13,13 +14,15 @@ TEXT = {"task": "text", "request": {"prompt": "Hi", "max_tokens": 9}}
 
 def ended(client, job, seconds=10.0):
     """Return a job once it has ended."""
-    done = threading.Event()
-    client.application.extensions["llmapi"].jobs.on_work(done.set)
-    for _ in range(int(seconds / 0.02)):
+    changed, until = threading.Event(), time.monotonic() + seconds
+    leave = client.application.extensions["llmapi"].jobs.on_change(lambda job: changed.set())
+    while time.monotonic() < until:
         told = client.get(f"/v1/jobs/{job}").json
         if told["status"] not in ("queued", "running"):
+            leave()
             return told
-        done.wait(0.02)
+        changed.wait(0.5)
+        changed.clear()
     raise AssertionError(f"the job is still {told['status']}")
 
 
