@@ -107,7 +107,10 @@ class Asker:
         with self._life(run) as life:
             try:
                 question = run.door.read(orjson.loads(line.body or "null"), id)
-                wanted = {**question.wanted, "cache": {**question.wanted.get("cache", {}), "mode": "only"}}
+                cache = question.wanted.get("cache", {})
+                if cache.get("mode", "use") != "use":
+                    return
+                wanted = {**question.wanted, "cache": {**cache, "mode": "only"}}
                 told = self._tasks.answer(run.door.task, wanted, Caller(run.batch.tenant, id, life))
             except LlmApiError:
                 return

@@ -58,7 +58,8 @@ class Checker:
         row: Json = {"batch": self._batch, "number": number, "custom_id": None, "body": None, "result": None}
         try:
             line = self._parsed(raw)
-            row["custom_id"] = self._own_id(line)
+            row["custom_id"] = own_id(line)
+            self._first(row["custom_id"])
             self._address(line)
         except WrongLine as wrong:
             told = line_error(self._batch, number, row["custom_id"], (wrong.code, wrong.message))
@@ -76,15 +77,11 @@ class Checker:
             raise WrongLine("invalid_line", "The line is not an object.")
         return line
 
-    def _own_id(self, line: Json) -> str:
-        found = line.get("custom_id")
-        if not isinstance(found, str) or not 1 <= len(found) <= 512:
-            raise WrongLine("invalid_custom_id", "custom_id must be a text of 1 to 512 characters.")
-        mark = hashlib.blake2b(found.encode(), digest_size=16).digest()
+    def _first(self, custom_id: str) -> None:
+        mark = hashlib.blake2b(custom_id.encode(), digest_size=16).digest()  # as many bytes for long ones
         if mark in self._seen:
-            raise WrongLine("duplicate_custom_id", f"custom_id {found[:100]!r} stands in an earlier line.")
+            raise WrongLine("duplicate_custom_id", "An earlier line has this custom_id.")
         self._seen.add(mark)
-        return found
 
     def _address(self, line: Json) -> None:
         if line.get("method") != "POST":
@@ -102,6 +99,14 @@ class Checker:
             status, told = self._door.error(error, id)
             return {"state": "failed", "result": line_answer(self._batch, number, custom_id, (status, id, told))}
         return {"state": "waiting", "body": orjson.dumps(body).decode()}
+
+
+def own_id(line: Json) -> str:
+    """Return a line's custom_id; raises WrongLine."""
+    found = line.get("custom_id")
+    if not isinstance(found, str) or not 1 <= len(found) <= 512:
+        raise WrongLine("invalid_custom_id", "custom_id must be a text of 1 to 512 characters.")
+    return found
 
 
 def line_answer(batch: str, number: int, custom_id: str | None, answer: tuple[int, str, Json]) -> str:
