@@ -28,6 +28,7 @@ from llmapi.api.openai.responses import kept
 from llmapi.api.openapi import SETTINGS, new_api
 from llmapi.api.request_id import RequestId
 from llmapi.api.stats import bp as stats
+from llmapi.api.v1 import websocket
 from llmapi.api.v1.chat import bp as chat
 from llmapi.api.v1.classify import bp as classify
 from llmapi.api.v1.code import bp as code
@@ -43,7 +44,8 @@ from llmapi.services import Services
 
 OPENAI = (chat_completions, responses, kept, embeddings, decisions, files, batches)
 WORK = (jobs, dead_letters, job_events, webhooks)
-BLUEPRINTS = (text, code, classify, chat, *OPENAI, streams, *WORK, models, invoke, query, stats, operations)
+LIVE = (streams, websocket.bp)
+BLUEPRINTS = (text, code, classify, chat, *OPENAI, *LIVE, *WORK, models, invoke, query, stats, operations)
 EXPOSED = ["X-Request-ID", "Cache-Status", "Server-Timing", "RateLimit", "RateLimit-Policy", "Retry-After", "Location"]
 EXPOSED += ["Idempotent-Replayed", "X-Cost-USD", "X-Stream-ID"]
 
@@ -82,7 +84,9 @@ def create_app(services: Services) -> Flask:
         required=settings.auth == "required",
         keys=auth.StaticKeys(settings.api_keys),
         hosts=settings.allowed_hosts,
+        others={websocket.ENDPOINT: websocket.ticket_holder},
     )
+    websocket.install(app, services)
     limits.install(app, (*BLUEPRINTS, docs.bp), settings.limits.model_dump(), services.counters_url)
     api = new_api(app)
     for blueprint in (*BLUEPRINTS, probes, docs.front):

@@ -86,6 +86,7 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
         cache=cache,
         metrics=metrics,
         engine=engine,
+        bus=bus,
         jobs=jobs,
         job_engine=open_job_engine(settings, jobs, engine, {KIND: TaskJob(calling.tasks), batches.KIND: many.job}),
         webhooks=webhooks,

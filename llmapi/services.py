@@ -7,8 +7,8 @@ and `close` at its end.
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from sqlalchemy import Engine, text
 
@@ -18,6 +18,7 @@ from llmapi.core.clock import monotonic
 from llmapi.core.contracts import AnswerCache, Prices, Provider
 from llmapi.core.errors import LlmApiError, ProviderUnavailable, ValidationFailed
 from llmapi.db.engine import reading
+from llmapi.events.bus import EventBus
 from llmapi.events.metrics import Metrics
 from llmapi.events.webhooks import Webhooks
 from llmapi.gateway.idempotency import Keys
@@ -32,6 +33,14 @@ from llmapi.tasks.batches import Batches
 from llmapi.tasks.runner import Tasks
 
 
+class Attached(Protocol):
+    """What the application hangs on the services and must stop with them."""
+
+    def drain(self, grace: float) -> None: ...
+
+    def close(self) -> None: ...
+
+
 @dataclass
 class Services:
     """Everything a request may need, and the switch that turns it on and off."""
@@ -43,6 +52,7 @@ class Services:
     cache: AnswerCache
     metrics: Metrics
     engine: Engine
+    bus: EventBus
     jobs: Registry
     job_engine: JobEngine
     webhooks: Webhooks
@@ -53,6 +63,7 @@ class Services:
     streams: StreamLog
     batches: Batches
     counters_url: str
+    attached: list[Attached] = field(default_factory=list)
     begun: float = 0.0
     serving: bool = False
 
@@ -80,6 +91,8 @@ class Services:
     def drain(self) -> None:
         """A stop was asked for: /readyz says no from now on, and jobs finish or go back beside the last requests."""
         self.serving = False
+        for each in self.attached:
+            each.drain(self.settings.grace)
         self.batches.job.drain()
         for stop in (self.job_engine.stop, self.webhooks.sender.stop):
             threading.Thread(target=stop, args=(self.settings.grace,), name="drain", daemon=True).start()
@@ -87,6 +100,8 @@ class Services:
     def close(self) -> None:
         """Give everything back; the last thing a process does."""
         self.serving = False
+        for each in self.attached:
+            each.close()
         self.job_engine.stop(0.0)
         self.streams.close()
         self.idempotency.stop()

@@ -42,6 +42,7 @@ class Limits(BaseModel):
     files: str = knob("240/minute", "/v1/files")
     batches: str = knob("240/minute", "/v1/batches")
     streams: str = knob("600/minute", "GET /v1/streams/{id}")
+    websocket: str = knob("120/minute", "GET /v1/ws and POST /v1/ws/tickets; its calls count for their own routes")
     jobs: str = knob("600/minute", "/v1/jobs")
     dead_letters: str = knob("600/minute", "/v1/jobs/dead-letters")
     job_events: str = knob("240/minute", "GET /v1/jobs/{id}/events")

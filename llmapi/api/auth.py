@@ -2,7 +2,8 @@
 
 import hashlib
 import hmac
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from types import MappingProxyType
 
 from flask import Flask, g, request
 from pydantic import SecretStr
@@ -38,8 +39,18 @@ class StaticKeys:
         return found
 
 
-def install(app: Flask, *, required: bool, keys: StaticKeys, hosts: Iterable[str]) -> None:
-    """Ask each request who it is before anything is done for it."""
+def install(
+    app: Flask,
+    *,
+    required: bool,
+    keys: StaticKeys,
+    hosts: Iterable[str],
+    others: Mapping[str, Callable[[], Identity | None]] = MappingProxyType({}),
+) -> None:
+    """Ask each request who it is before anything is done for it.
+
+    others: by endpoint another way to tell than a key; None from it: the key is asked for
+    """
     served = LOOPBACK_HOSTS | set(hosts)
 
     def know_caller() -> None:
@@ -47,7 +58,11 @@ def install(app: Flask, *, required: bool, keys: StaticKeys, hosts: Iterable[str
             raise KeyInAddress("send the key in a header, and replace the one that stood in the address")
         if request.endpoint in PUBLIC:
             return
-        if required:
+        other = others.get(request.endpoint or "")
+        known = other() if other else None
+        if known is not None:
+            g.identity = known
+        elif required:
             g.identity = authenticated(keys)
         else:
             refuse_strangers(served)

@@ -53,6 +53,7 @@ class RouteLimiter(Limiter):
     """
 
     rules: Mapping[str, RateLimitItem] = {}
+    spare: ProcessCounters  # counts while the file cannot be used
 
     def check_route(self) -> None:
         """Count this request and note the headers of its answer; raises RateLimited."""
@@ -61,8 +62,18 @@ class RouteLimiter(Limiter):
             return
         standing = self._counted(request.blueprint or "", rule)
         request.environ[HEADERS] = standing.headers()
-        if standing.left < 0:
-            raise RateLimited(f"the limit of this route is {rule}", retry_after=float(standing.seconds))
+        refuse_beyond(standing)
+
+    def count(self, route: str, name: str) -> None:
+        """Count what somebody asks through another door against a route's limit; raises RateLimited."""
+        rule = self.rules[route]
+        storage = self._storage if isinstance(self._storage, Counters | ProcessCounters) else self.spare
+        key = rule.key_for(name, route)
+        try:
+            count, ends = storage.hit(key, rule.get_expiry())
+        except sqlite3.Error:
+            count, ends = self.spare.hit(key, rule.get_expiry())
+        refuse_beyond(Standing(route, rule, rule.amount - count, ends))
 
     def _counted(self, route: str, rule: RateLimitItem) -> Standing:
         storage = self._storage
@@ -101,13 +112,25 @@ def install(app: Flask, blueprints: Iterable[Blueprint], rules: Mapping[str, str
         headers_enabled=False,  # its own puts Retry-After on good answers
         in_memory_fallback_enabled=True,  # an unusable file must not refuse everybody
     )
-    limiter.rules = {}
+    limiter.rules, limiter.spare = {}, ProcessCounters()
     for blueprint in blueprints:
         limiter.rules[blueprint.name] = parsed(blueprint.name, rules)
         limiter.limit(rules[blueprint.name])(blueprint)
     app.extensions["limiter"] = {limiter}  # it then adds no hooks of its own: three a request, for what is done here
     limiter.init_app(app)
     app.before_request(limiter.check_route)
+
+
+def refuse_beyond(standing: Standing) -> None:
+    """Raise RateLimited if it was one too many."""
+    if standing.left < 0:
+        raise RateLimited(f"the limit of this route is {standing.rule}", retry_after=float(standing.seconds))
+
+
+def limiter_of(app: Flask) -> RouteLimiter:
+    """Return an application's limiter."""
+    found: RouteLimiter = next(iter(app.extensions["limiter"]))
+    return found
 
 
 def parsed(route: str, rules: Mapping[str, str]) -> RateLimitItem:

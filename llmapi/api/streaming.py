@@ -41,14 +41,8 @@ class Pump(Generic[Said]):
         threading.Thread(target=copy_context().run, args=(self._run,), name="stream", daemon=True).start()
 
     def _run(self) -> None:
-        try:
-            for event in self._start():
-                self._queue.put(event)
-        except LlmApiError as error:
-            self._queue.put(error)
-        except Exception as defect:  # the thread's end: nobody above could tell the client
-            log.error("defect", exc_info=defect)
-            self._queue.put(LlmApiError("this is a defect of the service; its log has the details"))
+        for said in safely(self._start):
+            self._queue.put(said)
         self._queue.put(None)
 
     def next(self, seconds: float) -> Said | LlmApiError | None:
@@ -58,6 +52,18 @@ class Pump(Generic[Said]):
     def stop(self) -> None:
         """Nobody reads any more: end the call."""
         self._lifetime.end()
+
+
+def safely(start: Callable[[], Iterator[Said]]) -> Iterator[Said | LlmApiError]:
+    """Yield what a stream says; its failure is the last thing it says. For the end of a thread: nobody above it could
+    tell the client."""
+    try:
+        yield from start()
+    except LlmApiError as error:
+        yield error
+    except Exception as defect:
+        log.error("defect", exc_info=defect)
+        yield LlmApiError("this is a defect of the service; its log has the details")
 
 
 def first_event(pump: Pump[Said], connection: socket.socket | None, patience: float) -> Said | None:

@@ -15,6 +15,10 @@ class EventBus:
     def __init__(self, sinks: Iterable[Sink] = ()) -> None:
         self._sinks = tuple(sinks)
 
+    def listen(self, sink: Sink) -> None:
+        """Tell one more sink from now on."""
+        self._sinks = (*self._sinks, sink)
+
     def tell(self, event: Any) -> None:
         """Tell every sink; one that fails is logged and breaks nothing."""
         for sink in self._sinks:

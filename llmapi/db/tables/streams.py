@@ -1,4 +1,4 @@
-"""What running and lately ended streams said, for those who come back."""
+"""What running and lately ended streams said, for those who come back; tickets that open a WebSocket."""
 
 from sqlalchemy import Column, Index, Integer, LargeBinary, PrimaryKeyConstraint, String, Table
 
@@ -26,3 +26,13 @@ pieces = Table(
     Column("data", LargeBinary, nullable=False),  # as it was sent
     PrimaryKeyConstraint("stream", "number"),
 )
+
+tickets = Table(
+    "socket_tickets",
+    metadata,
+    Column("digest", String(64), primary_key=True),  # of the ticket, which nobody can compute back
+    Column("tenant", String(64), nullable=False),
+    Column("name", String(64), nullable=False),  # whose key it stands for, as limits count it
+    Column("expires", Instant, nullable=False),
+)
+Index("ix_socket_tickets_expires", tickets.c.expires)

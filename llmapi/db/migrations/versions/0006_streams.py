@@ -29,8 +29,18 @@ def upgrade() -> None:
         sa.Column("data", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint("stream", "number", name="pk_stream_pieces"),
     )
+    op.create_table(
+        "socket_tickets",
+        sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("tenant", sa.String(64), nullable=False),
+        sa.Column("name", sa.String(64), nullable=False),
+        sa.Column("expires", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("digest", name="pk_socket_tickets"),
+    )
+    op.create_index("ix_socket_tickets_expires", "socket_tickets", ["expires"])
 
 
 def downgrade() -> None:
+    op.drop_table("socket_tickets")
     op.drop_table("stream_pieces")
     op.drop_table("streams")
