@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test check openapi bench lock help
+.PHONY: run test check openapi bench soak lock help
 
 run: $(STAMP) ## serve on http://127.0.0.1:8000 (LLMAPI_HOST, LLMAPI_PORT); Swagger UI at /docs
 	@exec $(BIN)/python -m gunicorn -c deploy/gunicorn.conf.py
@@ -24,6 +24,10 @@ openapi: $(STAMP) ## write openapi/openapi.json from the code
 
 bench: $(STAMP) ## measure; results go to benchmarks/README.md by hand
 	@$(BIN)/python -m benchmarks
+
+soak: $(STAMP) ## kill workers for a quarter of an hour and look whether anything was lost or paid twice
+	@$(BIN)/python -m benchmarks.soak_jobs
+	@$(BIN)/python -m tests.journeys.test_paid_once --rounds 100
 
 lock: $(STAMP) ## resolve setup.cfg into requirements.txt
 	@$(BIN)/python .ci/lock.py

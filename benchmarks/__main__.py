@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import load, servers, storms
+from benchmarks import lasting, load, servers, storms
 
 TEXT = "/v1/text/generate"
 ROUNDS = 5
@@ -152,7 +152,7 @@ def door() -> None:
             say(f"chat completions against the task door, CPU, {what}", f"{ratios[1]:.2f} x", "<= 1.1 x")
 
 
-def stormy(measure: Callable[[], list[storms.Row]]) -> Callable[[], None]:
+def rows_of(measure: Callable[[], list[storms.Row]]) -> Callable[[], None]:
     def run() -> None:
         for row in measure():
             say(*row)
@@ -161,7 +161,8 @@ def stormy(measure: Callable[[], list[storms.Row]]) -> Callable[[], None]:
 
 
 ALL = {"start": start, "cached": cached, "miss": miss, "concurrent": concurrent, "streams": streams, "door": door}
-ALL |= {name: stormy(getattr(storms, name)) for name in ("failover", "half", "overload")}
+ALL |= {name: rows_of(getattr(storms, name)) for name in ("failover", "half", "overload")}
+ALL |= {name: rows_of(getattr(lasting, name)) for name in ("webhooks", "sockets")}
 
 if __name__ == "__main__":
     print("| what | measured | wanted |\n| --- | --- | --- |")
