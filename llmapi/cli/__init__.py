@@ -11,10 +11,10 @@ from flask import Flask
 from llmapi.cli.db_commands import db
 from llmapi.cli.job_commands import jobs
 from llmapi.cli.price_commands import prices
-from llmapi.cli.worker_command import worker
+from llmapi.cli.worker_command import worker as run_jobs  # Celery finds the module `worker` by its name here
 
 
 def install(app: Flask) -> None:
     """Put the commands on an application."""
-    for command in (jobs, db, prices, worker):
+    for command in (jobs, db, prices, run_jobs):
         app.cli.add_command(command)

@@ -2,10 +2,12 @@
 
 import signal
 import threading
+from functools import partial
 from types import FrameType
 from typing import Any
 
 import click
+import structlog
 
 from llmapi.cli.parts import Command
 from llmapi.cli.parts import services as services_of
@@ -13,6 +15,7 @@ from llmapi.core.errors import BadSetting
 from llmapi.core.ids import new_id
 from llmapi.services import Services
 
+log = structlog.get_logger("llmapi.worker")
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -35,8 +38,7 @@ def work_with_threads(services: Services) -> None:
 
     for number in SIGNALS:
         signal.signal(number, asked)
-    services.start()
-    click.echo("ready", err=True)
+    begin(services)
     stop.wait()
     services.job_engine.stop(services.settings.grace)
     services.close()
@@ -44,10 +46,10 @@ def work_with_threads(services: Services) -> None:
 
 def work_with_celery(services: Services) -> int:
     """Run jobs as a Celery worker; returns the exit code."""
-    from llmapi.jobs.celery import QUIET
+    from llmapi.jobs.celery import ALONE
 
     app = prepared(services)
-    running = app.Worker(hostname=new_id("worker"), **QUIET)
+    running = app.Worker(hostname=new_id("worker"), quiet=True, **ALONE)
     running.start()
     return int(running.exitcode or 0)
 
@@ -59,4 +61,10 @@ def prepared(services: Services) -> Any:
     engine, settings = services.job_engine, services.settings
     if not isinstance(engine, CeleryJobs) or engine.here:
         raise BadSetting("a Celery worker needs LLMAPI_JOBS_URL=redis://…; with memory:// the server has its own")
-    return engine.prepare(services.start, services.close, grace=settings.grace)
+    return engine.prepare(partial(begin, services), services.close, grace=settings.grace)
+
+
+def begin(services: Services) -> None:
+    """Start the services of a worker, and tell."""
+    services.start()
+    log.info("ready for jobs", workers=services.settings.job_workers)

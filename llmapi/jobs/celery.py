@@ -8,14 +8,13 @@ from typing import Any
 from celery import Celery, bootsteps  # type: ignore[import-untyped]
 
 from llmapi.core.ids import new_id
-from llmapi.jobs.celery_app import TASK
+from llmapi.jobs.celery_app import TASK, tell_warnings_only
 from llmapi.jobs.celery_sender import Sender
 from llmapi.jobs.celery_work import Work
 
 log = logging.getLogger(__name__)
 
-QUIET = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True}  # workers need not know each other
-UNWIND = 5.0  # seconds a worker of this process gets to leave
+ALONE = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True}  # workers need not know each other
 
 
 class CeleryJobs:
@@ -29,20 +28,21 @@ class CeleryJobs:
         self._sender = sender
         self._work = work
         self.here = here
+        self._started = False
         self._stopping = threading.Event()
         self._worker: Any = None
-        self._thread: threading.Thread | None = None
         app.task(self._run, name=TASK, shared=False)
 
     def start(self) -> None:
         """Begin to send, and with a broker in memory to work; once, and after the fork."""
+        self._started = True
         self._sender.start()
         if self.here:
+            tell_warnings_only()
             self._work.start()
             self.app.set_default()  # threads of Celery's pool look for their application here
-            self._worker = self.app.WorkController(pool_cls="threads", hostname=new_id("worker"), **QUIET)
-            self._thread = threading.Thread(target=self._worker.start, name="jobs-celery", daemon=True)
-            self._thread.start()
+            self._worker = self.app.WorkController(pool_cls="threads", hostname=new_id("worker"), **ALONE)
+            threading.Thread(target=self._worker.start, name="jobs-celery", daemon=True).start()
 
     def stop(self, grace: float) -> None:
         """Send no more and take no more, let running jobs finish for `grace` seconds, hand back the rest.
@@ -55,16 +55,15 @@ class CeleryJobs:
         if self._worker is None:
             return
         self._work.stop(grace)
-        if self._thread is not None and not again:
-            self._worker.stop()
-            self._thread.join(UNWIND)
+        if not again:
+            self._worker.stop()  # its thread notices within two seconds; nothing waits for that
 
     def health(self) -> dict[str, Any]:
         """Return {"status", "broker", "running"}: degraded while the broker is away, for jobs then wait."""
         broker = "ok" if self._sender.reachable else "down"
-        status = "ok" if self._sender.reachable and self._sender.alive else "degraded"
-        if self._stopping.is_set() or not self._sender.alive:
-            status = "unknown"
+        status = "degraded" if broker == "down" else "ok"
+        if not self._sender.alive:
+            status = "down" if self._started and not self._stopping.is_set() else "unknown"
         return {"status": status, "broker": broker, "running": self._work.running}
 
     def prepare(self, begin: Callable[[], object], end: Callable[[], object], *, grace: float) -> Celery:
@@ -72,18 +71,19 @@ class CeleryJobs:
 
         At the end it finishes or hands back its jobs, and calls `end`.
         """
-        work, stop = self._work, self.stop
+        work, leave = self._work, self.stop
 
         class Jobs(bootsteps.StartStopStep):  # type: ignore[misc]
             requires = {"celery.worker.components:Pool"}  # so the consumer starts after it and ends before it
 
             def start(self, _: Any) -> None:
+                tell_warnings_only()
                 begin()
                 work.start()
 
             def stop(self, _: Any) -> None:
                 work.stop(grace)
-                stop(0.0)
+                leave(0.0)
                 end()
 
             terminate = stop

@@ -1,5 +1,6 @@
 """The Celery application: how messages travel. They carry a job's id and nothing else; JSON only, no result backend."""
 
+import logging
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -56,3 +57,9 @@ def _on_redis() -> dict[str, Any]:
 
 def _leave_logging_alone(**_: Any) -> None:
     """Celery sets up the process's logging unless somebody says that he does."""
+
+
+def tell_warnings_only() -> None:
+    """Keep Celery from telling of every message: our own log tells of every job."""
+    for name in ("celery", "kombu", "redis"):
+        logging.getLogger(name).setLevel(logging.WARNING)
