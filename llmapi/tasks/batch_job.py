@@ -175,7 +175,7 @@ class BatchJob:
                     run.lost |= not self._tell(run, job)
         for each in asked:
             each.result()
-        self._tell(run, job)
+        run.lost |= not self._tell(run, job)
         doubts = Feed(self._rows, run.batch.id, run.over, self._concurrency, "doubt")
         for line in doubts:
             self._asker.recall(run, line)

@@ -24,7 +24,7 @@ from llmapi.jobs.registry import Registry
 from llmapi.tasks.batch_asking import Asker
 from llmapi.tasks.batch_ending import Ending
 from llmapi.tasks.batch_files import LARGEST, MONTH, File, Files
-from llmapi.tasks.batch_job import KIND, BatchJob, put_job
+from llmapi.tasks.batch_job import KIND, TURN, BatchJob, put_job
 from llmapi.tasks.batch_keeper import Keeper
 from llmapi.tasks.batch_rows import OPEN, Batch, Rows
 from llmapi.tasks.runner import Tasks
@@ -156,13 +156,19 @@ def open_batches(
     concurrency: int = 8,
     largest: int = LARGEST,
     keep_for: float = MONTH,
+    turn: float = TURN,
     sleep: Nap = nap,
     now: Wall = utc_now,
 ) -> Batches:
-    """Return the parts; nothing runs yet. `concurrency` is how many lines of one batch are asked at once."""
+    """Return the parts; nothing runs yet.
+
+    concurrency: lines of one batch that are asked at once
+    turn: seconds a batch goes on although other jobs wait
+    """
     rows, files = Rows(engine, now), Files(engine, keep_for=keep_for, largest=largest, now=now)
     ending = Ending(engine, rows, files, outbox=outbox, now=now)
     keeper = Keeper(rows, files, ending, jobs, now=now)
     desk = Desk(engine, rows, files, jobs, keeper, now=now)
-    job = BatchJob(rows, files, Asker(tasks, rows, sleep=sleep), ending, jobs, concurrency=concurrency, now=now)
+    asker = Asker(tasks, rows, sleep=sleep)
+    job = BatchJob(rows, files, asker, ending, jobs, concurrency=concurrency, turn=turn, now=now)
     return Batches(files, desk, job, keeper)

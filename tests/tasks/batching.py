@@ -5,7 +5,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine
@@ -16,11 +15,9 @@ from llmapi.core.errors import CacheMiss
 from llmapi.core.lifetime import Lifetime
 from llmapi.core.money import FREE
 from llmapi.core.reply import Reply
-from llmapi.db.engine import open_engine
-from llmapi.db.schema import upgrade
 from llmapi.jobs.registry import Registry
 from llmapi.jobs.running import JobContext
-from llmapi.tasks.batch_rows import Batch
+from llmapi.tasks.batch_rows import Batch, Rows
 from llmapi.tasks.batches import Batches, open_batches
 from llmapi.tasks.chat import ChatTask
 from llmapi.tasks.kinds import TextTask
@@ -109,11 +106,11 @@ class Told:
 class House:
     """A service with batches: `put` one, `run` its job once, read what came out."""
 
-    def __init__(self, folder: Path, **more: Any) -> None:
+    def __init__(self, engine: Engine, **more: Any) -> None:
         self.clock, self.model, self.told, self.naps = Clock(), Model(), Told(), []
-        self.engine: Engine = open_engine("", folder=folder)
-        upgrade(self.engine)
+        self.engine = engine
         self.jobs = Registry(self.engine, self.told, now=self.clock)
+        self.rows = Rows(engine, self.clock)
         self.batches = self.opened(**more)
 
     def opened(self, **more: Any) -> Batches:

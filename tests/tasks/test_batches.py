@@ -2,8 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
-from pathlib import Path
+import tracemalloc
 
 import pytest
 
@@ -13,6 +12,7 @@ from llmapi.core.lifetime import Lifetime
 from llmapi.jobs.threads import Threads
 from llmapi.tasks.batch_job import KIND
 from llmapi.tasks.batch_lines import lines_of
+from tests.servers.databases import Database
 from tests.tasks.batching import TEXT, House, Killed, line
 
 COMPLETIONS = "/v1/chat/completions"
@@ -20,10 +20,9 @@ UNKNOWN = "idempotency_outcome_unknown"
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path)
-    yield house
-    house.engine.dispose()
+def house(database: Database) -> House:
+    """Every promise is kept on each database."""
+    return House(database.open())
 
 
 def codes(lines):
@@ -95,8 +94,8 @@ def test_kills_again_and_again_at_any_line_pay_nothing_twice(house, lived):
 
 def test_a_kill_while_lines_are_read_begins_with_the_reading(house):
     id = house.put(*(line(n) for n in range(250)))
-    taken = house.batches.job._rows.take(id, house.get(id).job)
-    house.batches.job._rows.add([{"batch": id, "number": 1, "custom_id": "old", "state": "waiting", "body": "{}"}])
+    taken = house.rows.take(id, house.get(id).job)
+    house.rows.add([{"batch": id, "number": 1, "custom_id": "old", "state": "waiting", "body": "{}"}])
     assert taken is not None
     house.run()
     assert [each["custom_id"] for each in house.output(id)] == [f"c{n}" for n in range(250)]
@@ -109,12 +108,12 @@ def test_an_answer_that_comes_after_the_run_was_lost_is_taken(house):
         if text == "q1":
             house.model.behaviour = lambda text, call: None
             house.clock.forward(seconds=31)
-            house.batches.job._rows.take(id)  # another process took the batch over
+            house.rows.take(id)  # another process took the batch over
 
     house.model.behaviour = be_slow
     with pytest.raises(CallEnded):
         house.run()
-    assert house.batches.job._rows.counts(id)["done"] >= 1
+    assert house.rows.counts(id)["done"] >= 1
     house.clock.forward(seconds=31)
     house.run()
     assert house.get(id).completed == 2
@@ -227,14 +226,13 @@ def test_what_may_have_been_worked_on_is_not_asked_again(house):
     assert (codes(house.errors(id)), house.model.paid["q1"], house.naps) == ([504], 1, [])
 
 
-def test_no_more_lines_at_once_than_set(tmp_path):
-    house = House(tmp_path, concurrency=3)
+def test_no_more_lines_at_once_than_set(database):
+    house = House(database.open(), concurrency=3)
     together = threading.Barrier(3)
     house.model.behaviour = lambda text, call: together.wait(5)
     house.put(*(line(n) for n in range(30)))
     house.run()
     assert house.model.most == 3
-    house.engine.dispose()
 
 
 def test_time_over_leaves_what_was_answered_and_says_so_of_the_rest(house):
@@ -338,8 +336,8 @@ def test_a_stop_finishes_what_is_under_way_and_passes_on_the_rest(house):
     assert max(house.model.paid.values()) == 1
 
 
-def test_a_batch_gives_its_place_back_when_others_wait(house):
-    house.batches.job._turn = 0.0
+def test_a_batch_gives_its_place_back_when_others_wait(database):
+    house = House(database.open(), turn=0.0)
     id = house.put(*(line(n) for n in range(30)))
     other = house.put(line(1))
     rounds = 0
@@ -404,8 +402,8 @@ def test_files_are_gone_after_their_time(house):
             assert connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar() == 0
 
 
-def test_a_file_that_grows_too_large_is_refused_and_leaves_nothing(tmp_path):
-    house = House(tmp_path, largest=1_000_000)
+def test_a_file_that_grows_too_large_is_refused_and_leaves_nothing(database):
+    house = House(database.open(), largest=1_000_000)
     upload = house.batches.files.begin("a", "batch", "x")
     upload.write(b"x" * 1_000_000)
     with pytest.raises(PayloadTooLarge):
@@ -413,7 +411,6 @@ def test_a_file_that_grows_too_large_is_refused_and_leaves_nothing(tmp_path):
     house.batches.files.abandon(upload)
     with house.engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM file_chunks").scalar() == 0
-    house.engine.dispose()
 
 
 def test_nothing_is_left_of_the_lines_of_a_batch_that_ended(house):
@@ -421,3 +418,19 @@ def test_nothing_is_left_of_the_lines_of_a_batch_that_ended(house):
     house.run()
     with house.engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM batch_lines").scalar() == 0
+
+
+def test_a_file_of_twenty_megabytes_is_not_held_in_memory(house):
+    upload = house.batches.files.begin("a", "batch", "in.jsonl")
+    for number in range(400):
+        upload.write(json.dumps(line(number, system="x" * 30_000) | {"custom_id": "n" * 400 + str(number)}).encode())
+        upload.write(b" " * 22_000 + b"\n")
+    id = house.batches.desk.create("a", TEXT, house.batches.files.finish(upload).id).id
+    tracemalloc.start()
+    try:
+        house.run()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert house.get(id).completed == 400
+    assert peak < 10_000_000

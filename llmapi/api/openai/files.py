@@ -20,7 +20,7 @@ from llmapi.core.errors import UnsupportedMediaType, ValidationFailed
 from llmapi.tasks.batch_files import File, Upload
 
 Json = dict[str, Any]
-FORM = 65_536  # bytes of a form beside its file
+FORM = 262_144  # bytes of a form beside its file
 ANCHOR, SECONDS = "expires_after[anchor]", "expires_after[seconds]"
 FIELDS = frozenset({"purpose", ANCHOR, SECONDS})
 CONTENT = {200: {"description": "What it says", "content": {"application/octet-stream": {"schema": {}}}}}
