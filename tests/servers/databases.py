@@ -1,7 +1,10 @@
 """Databases for tests: a SQLite file, or a database of one real PostgreSQL that lives as long as the test run."""
 
 import itertools
+import json
+import os
 import shutil
+import signal
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -16,6 +19,7 @@ from sqlalchemy import Engine, text
 from llmapi.db.engine import FILE, open_engine, writing
 from llmapi.db.schema import upgrade
 
+PREFIX = "llmapi-postgres-"
 FAST = ("fsync", "full_page_writes", "synchronous_commit")  # nothing here outlives the test run
 
 
@@ -89,13 +93,29 @@ def name_of(url: str) -> str:
 @contextmanager
 def running_postgres() -> Iterator[Postgres]:
     """Run a PostgreSQL in a folder of its own: as root it makes every folder above its files readable for all."""
-    folder = Path(tempfile.mkdtemp(prefix="llmapi-postgres-"))
+    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        clear_away(left)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     server = Postgres(folder)
     try:
         yield server
     finally:
         server.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def clear_away(folder: Path) -> None:
+    """End a server whose test run was killed, and delete its files; leave those of living runs alone."""
+    try:
+        owners = json.loads((folder / "data" / ".handle_pids.json").read_text())
+        server = int((folder / "data" / "postmaster.pid").read_text().split()[0])
+        if any(Path(f"/proc/{pid}").exists() for pid in owners):
+            return
+        if str(folder) in Path(f"/proc/{server}/cmdline").read_text():
+            os.kill(server, signal.SIGQUIT)
+    except (OSError, ValueError, IndexError):
+        return  # just being made, or gone
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class Templates:
