@@ -125,7 +125,7 @@ class Settings(BaseSettings):
     job_lease: float = knob(30.0, "seconds after which the jobs of a dead process are taken up again", ge=1, le=3600)
     job_timeout: float = knob(600.0, "seconds an attempt of a job may take", gt=0, le=86_400)
     job_attempts: int = knob(3, "most attempts of a job whose failure may pass", ge=1, le=20)
-    job_backoff: float = knob(2.0, "seconds before a job's second attempt, twice as many before each next", gt=0, le=300)
+    job_backoff: float = knob(2.0, "seconds before a job's second attempt, doubled before each next", gt=0, le=300)
     job_ageing: float = knob(60.0, "seconds after which waiting jobs rise by one priority", gt=0, le=86_400)
     job_tenant_running: int = knob(0, "jobs of one tenant that run at once, over all workers; 0: any number", ge=0)
     jobs_kept: float = knob(7 * 86_400.0, "seconds an ended job can be read", gt=0)

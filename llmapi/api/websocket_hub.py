@@ -94,7 +94,7 @@ class Hub:
 
     def _leave(self) -> None:
         loop = asyncio.get_running_loop()
-        if not self._lines:
+        if not self._tenants:  # nor is one on its way here
             return loop.stop()
         at_once = time.monotonic() >= self._last_moment
         for line in list(self._lines):

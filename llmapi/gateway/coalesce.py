@@ -17,8 +17,9 @@ class Coalesce:
 
     `bypass` wants an answer of its own and joins nobody; `refresh` wants one that is begun now at the earliest, so it
     shares only with other refreshes. A call that is sent `again` joins its own first sending in any mode. Who pays
-    with a key of his own shares with nobody: another's key may fail, and may not be charged for him. When the asking fails in a way that asking again may cure,
-    those who have read nothing yet ask once more, together; a second failure is theirs.
+    with a key of his own shares with nobody: another's key may fail, and may not be charged for him. When the asking
+    fails in a way that asking again may cure, those who have read nothing yet ask once more, together; a second
+    failure is theirs.
     """
 
     def __init__(self, clock: Monotonic = monotonic) -> None:

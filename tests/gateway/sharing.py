@@ -39,7 +39,8 @@ class Line:
         self.bus = KeptEvents()
         self.cache = CountedCache()
         self.joined = threading.Semaphore(0)
-        stages = [Telemetry(self.bus, PennyPrices()), Caching(self.cache, MemoryCache()), self.coalesce, Route(), Retry(1)]
+        caching = Caching(self.cache, MemoryCache())
+        stages = [Telemetry(self.bus, PennyPrices()), caching, self.coalesce, Route(), Retry(1)]
         self.handler = compose(stages, ask_providers({"p": self.provider}, lambda: 0.0))
 
     def call(self, seconds=60.0, clock=monotonic, **said):

@@ -1,4 +1,4 @@
-"""A real nginx with our configuration in front of the service: streams, addresses, hang-ups, room for WebSockets."""
+"""A real nginx with our configuration in front of the service: streams, addresses, hang-ups."""
 
 import os
 import shutil
@@ -108,19 +108,3 @@ def test_a_forged_address_does_not_get_through(front):
 
 def test_a_large_body_is_stopped_at_the_door(front):
     assert front.post({"prompt": "x" * 3_000_000}).status == 413
-
-
-def test_an_upgrade_reaches_the_service(front):
-    """Nothing answers WebSockets yet; what matters is that the proxy passes the request on as an upgrade."""
-    lines = (
-        "GET /v1/ws HTTP/1.1",
-        f"Host: 127.0.0.1:{front.port}",
-        f"Authorization: Bearer {KEY}",
-        "Connection: Upgrade",
-        "Upgrade: websocket",
-        "Sec-WebSocket-Version: 13",
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-    )
-    with socket.create_connection(("127.0.0.1", front.port), timeout=10) as client:
-        client.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
-        assert client.recv(4096).startswith(b"HTTP/1.1 404")

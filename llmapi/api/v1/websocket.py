@@ -1,12 +1,13 @@
 """GET /v1/ws: one WebSocket, many calls; POST /v1/ws/tickets: how a browser, which cannot send a key, opens it."""
 
 from collections.abc import Callable
-from contextvars import copy_context
+from contextvars import Context
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
+import structlog
 from flask import Flask, Response, current_app, request
 from flask.views import MethodView
 from wsproto import ConnectionType, WSConnection
@@ -141,4 +142,6 @@ def talk() -> Callable[[Callable[[str], None]], Talk]:
     limiter = limits.limiter_of(current_app)
     house = House(services().tasks, lambda route: limiter.count(route, who), lambda: shared.hub.stopping)
     topics = Topics(shared.watch, asker.tenant, asker.request_id)
-    return partial(Talk, house=house, asker=asker, topics=topics, context=copy_context())
+    context = Context()  # not a copy of the request's own, which would keep all of the request
+    context.run(structlog.contextvars.bind_contextvars, **structlog.contextvars.get_contextvars())
+    return partial(Talk, house=house, asker=asker, topics=topics, context=context)
