@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -60,7 +60,7 @@ def accepted(task: str, wanted: Wanted, **when: Any) -> Response:
     if asker.provider_key:
         raise wishes.unfit(wishes.PROVIDER_KEY, "A key is used at once or not at all: it is not kept for a job.")
     services().tasks.preview(task, wanted, asker)
-    arguments = {"task": task, "request": wanted}
+    arguments = {"task": task, "request": wanted, "payer": asdict(asker.payer)}
     committing()
     job = services().jobs.put("task", arguments, tenant=identity().tenant, request_id=request_id(), **when)
     response = Response(orjson.dumps({"id": job, "status": "queued"}), 202, mimetype="application/json")

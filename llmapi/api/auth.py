@@ -8,8 +8,8 @@ from types import MappingProxyType
 from flask import Flask, g, request
 from pydantic import SecretStr
 
-from llmapi.api.context import Identity
 from llmapi.core.errors import Forbidden, KeyInAddress, Unauthenticated
+from llmapi.core.identity import Identity
 
 PUBLIC = frozenset({"probes.Livez", "probes.Readyz", "docs.page", "docs.document", "docs.assets", "front.Root"})
 IN_QUERY = ("api_key", "apikey", "key", "access_token", "token")

@@ -1,24 +1,17 @@
 """What a view may ask of the request it serves: the services, who calls, and under which id."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from flask import current_app, g, request
 
 from llmapi.api import wishes
 from llmapi.api.request_id import KEY
+from llmapi.core.identity import Identity
 from llmapi.gateway.idempotency_held import Held
 from llmapi.services import Services
 from llmapi.tasks.runner import Caller
 
 HELD = "held"  # in flask.g: the idempotency key of the request, while it is worked on
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who a key belongs to. `name` is what limits count and logs show, never the key itself."""
-
-    tenant: str
-    name: str
 
 
 def services() -> Services:
@@ -46,6 +39,7 @@ def caller() -> Caller:
         limit=wishes.time_limit(),
         provider_key=wishes.provider_key(),
         again=wishes.repeated(),
+        payer=identity().payer,
     )
     held: Held | None = g.get(HELD)
     return asker if held is None else replace(asker, sending=held.sending, refused=held.refused)

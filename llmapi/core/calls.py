@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from llmapi.core.identity import NOBODY, Payer
 from llmapi.core.lifetime import Lifetime
 from llmapi.core.routing import ORDERED, Policy
 
@@ -184,7 +185,8 @@ class Call:
 
     `targets` are the candidates, best first; Route puts the one being asked into `target`. `good` says whether an
     answer is worth keeping; it is no part of the question. `sending` is called before each asking of a provider, which
-    it forbids by raising; `refused` with the failure of one that brought no answer.
+    it forbids by raising; `refused` with the failure of one that brought no answer. `entry` names this passage through
+    the gateway, of which a request may have several; what it costs is booked under it.
     """
 
     id: str
@@ -214,6 +216,9 @@ class Call:
     again: bool = False  # a client's library repeats a call whose answer it lost: join it rather than pay twice
     sending: Callable[[], None] = nothing
     refused: Callable[[Any], None] = nothing
+    payer: Payer = NOBODY
+    batch: bool = False  # it may wait: a line of a batch
+    entry: str = ""
 
     def at(self, target: Target) -> "Call":
         """Return this call addressed to one candidate."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from llmapi.core.calls import NOTHING, Attempt, CacheStatus, Usage
+from llmapi.core.identity import NOBODY, Payer
 from llmapi.core.money import Cost
 
 KEPT: frozenset[CacheStatus] = frozenset({"hit", "semantic", "coalesced"})  # answers nobody was asked for
@@ -31,6 +32,12 @@ class CallFinished:
     provider_time: float  # seconds of it spent waiting for a provider
     streamed: bool
     at: datetime
+    payer: Payer = NOBODY
+    entry: str = ""  # as in Call
+    batch: bool = False
+    own_key: bool = False  # paid for with the caller's own key: the operator pays nothing
+    question: str = ""  # the key its answer is cached under: equal for equal questions, tells nothing about them
+    max_tokens: int = 0
 
     @property
     def billed(self) -> Usage:

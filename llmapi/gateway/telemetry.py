@@ -5,11 +5,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
+from llmapi.cache.keys import cache_key
 from llmapi.core.calls import NOTHING, Attempt, Call, Completion, Facts, Target, Usage
 from llmapi.core.clock import Monotonic, monotonic, utc_now
 from llmapi.core.contracts import Bus, Prices
 from llmapi.core.errors import LlmApiError
 from llmapi.core.events import KEPT, CallFinished
+from llmapi.core.ids import new_id
 from llmapi.core.money import FREE, UNPRICED, Cost
 from llmapi.core.reply import Handler, Reply
 
@@ -28,7 +30,7 @@ class Telemetry:
         self._now = now
 
     def __call__(self, call: Call, proceed: Handler) -> Reply:
-        start = self._clock()
+        start, call = self._clock(), replace(call, entry=new_id("entry"))
         try:
             reply = proceed(call)
         except BaseException as failure:
@@ -59,6 +61,12 @@ class Telemetry:
                     provider_time=facts.provider_time,
                     streamed=call.stream,
                     at=self._now(),
+                    payer=call.payer,
+                    entry=call.entry,
+                    batch=call.batch,
+                    own_key=bool(call.provider_key),
+                    question=cache_key(call),
+                    max_tokens=call.max_tokens,
                 )
             )
         except Exception:  # an answer that is paid for must reach its reader, whatever happens to the books

@@ -6,7 +6,7 @@ What surely was not worked on (the provider was busy, or away) is asked again af
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 
@@ -111,7 +111,7 @@ class Asker:
                 if cache.get("mode", "use") != "use":
                     return
                 wanted = {**question.wanted, "cache": {**cache, "mode": "only"}}
-                told = self._tasks.answer(run.door.task, wanted, Caller(run.batch.tenant, id, life))
+                told = self._tasks.answer(run.door.task, wanted, self._caller(run, id, life))
             except LlmApiError:
                 return
         self._keep(run, line, id, (200, question.show(told)))
@@ -121,11 +121,15 @@ class Asker:
         with self._life(run) as life:
             try:
                 question = run.door.read(orjson.loads(line.body or "null"), id)
-                caller = Caller(run.batch.tenant, id, life, sending=held.sending, refused=held.refused)
+                caller = replace(self._caller(run, id, life), sending=held.sending, refused=held.refused)
                 return question.show(self._tasks.answer(run.door.task, question.wanted, caller))
             except LlmApiError:
                 held.give_up()
                 raise
+
+    @staticmethod
+    def _caller(run: Run, id: str, life: Lifetime) -> Caller:
+        return Caller(run.batch.tenant, id, life, payer=run.batch.payer, batch=True)
 
     @contextmanager
     def _life(self, run: Run) -> Iterator[Lifetime]:

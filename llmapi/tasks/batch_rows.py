@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, and_, dele
 from sqlalchemy import Update, update
 
 from llmapi.core.clock import Wall, utc_now
+from llmapi.core.identity import Payer
 from llmapi.core.ids import new_id
 from llmapi.db.engine import reading, writing
 from llmapi.db.tables.batches import batches, lines
@@ -36,6 +37,7 @@ class Batch:
     error_file: str | None
     labels: Mapping[str, str]
     errors: Sequence[Mapping[str, Any]]
+    payer: Payer
     keep_for: float | None
     total: int
     completed: int
@@ -61,7 +63,8 @@ class Batch:
         """Return the batch of a row."""
         values = {name: row[name] for name in cls.__slots__}
         errors = orjson.loads(row["errors"]) if row["errors"] else ()
-        return cls(**values | {"labels": orjson.loads(row["labels"]), "errors": errors})
+        payer = Payer(**orjson.loads(row["payer"]))
+        return cls(**values | {"labels": orjson.loads(row["labels"]), "errors": errors, "payer": payer})
 
 
 @dataclass(frozen=True, slots=True)

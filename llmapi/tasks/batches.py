@@ -16,6 +16,7 @@ from sqlalchemy import Engine, func, insert, select, update
 from llmapi.core.clock import Wall, utc_now
 from llmapi.core.contracts import Outbox
 from llmapi.core.errors import JobNotCancellable, NotFound, Overloaded, ValidationFailed
+from llmapi.core.identity import NOBODY, Payer
 from llmapi.core.ids import new_id
 from llmapi.db.engine import reading, writing
 from llmapi.db.tables.batches import batches
@@ -59,6 +60,7 @@ class Desk:
         input_file: str,
         *,
         labels: Mapping[str, str] | None = None,
+        payer: Payer = NOBODY,
         keep_for: float | None = None,
         request_id: str = "",
     ) -> Batch:
@@ -75,6 +77,7 @@ class Desk:
             "status": "validating",
             "input_file": input_file,
             "labels": orjson.dumps(dict(labels or {})).decode(),
+            "payer": orjson.dumps(payer).decode(),
             "keep_for": keep_for,
             "touched": now,
             "created": now,

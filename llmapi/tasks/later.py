@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from llmapi.core.identity import Payer
 from llmapi.core.lifetime import Lifetime
 from llmapi.tasks.answers import Json
 from llmapi.tasks.runner import Caller, Tasks
@@ -24,7 +25,7 @@ class Context(Protocol):
 
 
 class TaskJob:
-    """Runs `{"task": name, "request": …}`, whose request was checked when it was accepted."""
+    """Runs `{"task": name, "request": …, "payer": …}`, whose request was checked when it was accepted."""
 
     def __init__(self, tasks: Tasks) -> None:
         self._tasks = tasks
@@ -32,4 +33,6 @@ class TaskJob:
     def __call__(self, job: Context) -> Json:
         """Return the task's answer; raises LlmApiError."""
         wanted = job.arguments or {}
-        return self._tasks.answer(wanted["task"], wanted["request"], Caller(job.tenant, job.request_id, job.lifetime))
+        payer = Payer(**wanted.get("payer", {}))
+        caller = Caller(job.tenant, job.request_id, job.lifetime, payer=payer)
+        return self._tasks.answer(wanted["task"], wanted["request"], caller)

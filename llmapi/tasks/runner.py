@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 from llmapi.core.calls import CacheWish, Call, Message, nothing
 from llmapi.core.clock import Monotonic, Wall, monotonic, utc_now
 from llmapi.core.contracts import Models, Prices
+from llmapi.core.identity import NOBODY, Payer
 from llmapi.core.lifetime import Lifetime
 from llmapi.core.money import FREE
 from llmapi.core.reply import Handler
@@ -37,6 +38,7 @@ class Caller:
     provider_key: the caller's own key for the provider, for this request only
     again: the caller's library repeats a request whose answer it lost
     sending, refused: told of each asking of a provider, as in Call
+    payer, batch: as in Call
     """
 
     tenant: str
@@ -47,6 +49,8 @@ class Caller:
     again: bool = False
     sending: Callable[[], None] = nothing
     refused: Callable[[Any], None] = nothing
+    payer: Payer = NOBODY
+    batch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +178,8 @@ class Tasks:
             again=caller.again,
             sending=caller.sending,
             refused=caller.refused,
+            payer=caller.payer,
+            batch=caller.batch,
         )
 
 

@@ -43,7 +43,13 @@ class Batches(MethodView):
         labels, keep_for = asked.get("metadata"), asked.get("output_expires_after")
         file = asked.get("input_file_id") or desk.written(tenant, asked["endpoint"], asked["requests"]).id
         batch = desk.create(
-            tenant, asked["endpoint"], file, labels=labels, keep_for=keep_for, request_id=request_id()
+            tenant,
+            asked["endpoint"],
+            file,
+            labels=labels,
+            payer=identity().payer,
+            keep_for=keep_for,
+            request_id=request_id(),
         )
         return as_json(shown(batch))
 

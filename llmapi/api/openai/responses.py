@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -101,7 +102,7 @@ def queued(asked: Json, wanted: Json) -> Response:
         raise wishes.unfit(wishes.PROVIDER_KEY, "A key is used at once or not at all: it is not kept for later.")
     house.tasks.preview(TASK, wanted, asker)
     repeated = {name: asked[name] for name in ("model", *REPEATED) if name in asked}
-    arguments = {"task": TASK, "request": wanted, "response": repeated}
+    arguments = {"task": TASK, "request": wanted, "response": repeated, "payer": asdict(asker.payer)}
     committing()
     job = house.jobs.put(KIND, arguments, tenant=identity().tenant, request_id=request_id())
     return as_json(shown(house.jobs.get(job, identity().tenant)))

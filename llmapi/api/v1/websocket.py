@@ -15,7 +15,7 @@ from wsproto.events import AcceptConnection, Request
 from wsproto.utilities import ProtocolError
 
 from llmapi.api import limits
-from llmapi.api.context import Identity, caller, identity, request_id, services
+from llmapi.api.context import caller, identity, request_id, services
 from llmapi.api.parsing import Blueprint
 from llmapi.api.request_id import HEADER
 from llmapi.api.schemas.streams import TicketAnswer
@@ -25,6 +25,7 @@ from llmapi.api.websocket_line import Bounds
 from llmapi.api.websocket_topics import Topics, Watch
 from llmapi.api.wishes import unfit
 from llmapi.core.errors import Forbidden, LlmApiError, Unauthenticated
+from llmapi.core.identity import Identity
 from llmapi.db.tickets import GOOD_FOR, Tickets
 from llmapi.services import Services
 

@@ -41,6 +41,7 @@ batches = Table(
     Column("error_file", String(64)),
     Column("labels", Text, nullable=False),  # JSON: the caller's metadata
     Column("errors", Text),  # JSON: why it failed as a whole
+    Column("payer", Text, nullable=False, server_default="{}"),  # JSON of a Payer
     Column("keep_for", Float),  # seconds its output files are kept; NULL: the setting
     Column("total", Integer, nullable=False, server_default="0"),
     Column("completed", Integer, nullable=False, server_default="0"),
