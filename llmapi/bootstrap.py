@@ -47,6 +47,7 @@ from llmapi.tasks.embed import EmbedTask
 from llmapi.tasks.kinds import ClassifyTask, CodeTask, TextTask
 from llmapi.tasks.later import KIND, TaskJob
 from llmapi.tasks.runner import Task, TaskDefaults, Tasks
+from llmapi.tenants.plans import Plans
 from llmapi.vendors import configured, open_models, open_providers
 
 LOCAL_QUEUE = 32  # calls that may wait for each slot of the embedded model
@@ -93,6 +94,7 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
         idempotency=open_keys(settings, engine),
         streams=StreamLog(engine),
         batches=many,
+        plans=Plans(engine),
         counters_url=counters_of(settings, folder),
     )
 

@@ -31,6 +31,7 @@ from llmapi.providers.transport import Transport
 from llmapi.settings import Settings
 from llmapi.tasks.batches import Batches
 from llmapi.tasks.runner import Tasks
+from llmapi.tenants.plans import Plans
 
 
 class Attached(Protocol):
@@ -62,6 +63,7 @@ class Services:
     idempotency: Keys
     streams: StreamLog
     batches: Batches
+    plans: Plans
     counters_url: str
     attached: list[Attached] = field(default_factory=list)
     begun: float = 0.0
