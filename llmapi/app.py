@@ -36,6 +36,7 @@ from llmapi.api.v1.dead_letters import bp as dead_letters
 from llmapi.api.v1.job_events import bp as job_events
 from llmapi.api.v1.jobs import bp as jobs
 from llmapi.api.v1.models import bp as models
+from llmapi.api.v1.plans import bp as plans
 from llmapi.api.v1.streams import bp as streams
 from llmapi.api.v1.text import bp as text
 from llmapi.cli import install as install_commands
@@ -45,7 +46,8 @@ from llmapi.services import Services
 OPENAI = (chat_completions, responses, kept, embeddings, decisions, files, batches)
 WORK = (jobs, dead_letters, job_events, webhooks)
 LIVE = (streams, websocket.bp)
-BLUEPRINTS = (text, code, classify, chat, *OPENAI, *LIVE, *WORK, models, invoke, query, stats, operations)
+ADMIN = (plans,)
+BLUEPRINTS = (text, code, classify, chat, *OPENAI, *LIVE, *WORK, *ADMIN, models, invoke, query, stats, operations)
 EXPOSED = ["X-Request-ID", "Cache-Status", "Server-Timing", "RateLimit", "RateLimit-Policy", "Retry-After", "Location"]
 EXPOSED += ["Idempotent-Replayed", "X-Cost-USD", "X-Stream-ID"]
 

@@ -47,6 +47,7 @@ class Limits(BaseModel):
     dead_letters: str = knob("600/minute", "/v1/jobs/dead-letters")
     job_events: str = knob("240/minute", "GET /v1/jobs/{id}/events")
     webhooks: str = knob("600/minute", "/v1/webhooks")
+    plans: str = knob("600/minute", "/v1/plans")
     models: str = knob("600/minute", "GET /v1/models")
     invoke: str = knob("120/minute", "POST /invoke")
     query: str = knob("120/minute", "POST /api/query")

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, RowMapping, delete, exc, func, insert, select, up
 from llmapi.core.clock import Monotonic, Wall, monotonic, utc_now
 from llmapi.core.errors import NotFound, Overloaded, ValidationFailed
 from llmapi.core.money import NANOS_A_DOLLAR, dollars
+from llmapi.db.columns import EPOCH
 from llmapi.db.engine import reading, writing
 from llmapi.db.tables.plans import plans
 
@@ -43,8 +44,8 @@ class Plan:
     tokens_per_day: int | None = None
     concurrency: int | None = None
     monthly: Monthly = Monthly()
-    created: datetime | None = None
-    changed: datetime | None = None
+    created: datetime = EPOCH
+    changed: datetime = EPOCH
 
     @classmethod
     def of(cls, row: RowMapping) -> "Plan":
