@@ -70,17 +70,20 @@ def accepted(task: str, wanted: Wanted, **when: Any) -> Response:
     return response
 
 
-def streamed(task: str, wanted: Wanted) -> Response:
-    """Return the answer as server-sent events; what fails before the first one keeps its own status."""
+def streamed(task: str, wanted: Wanted, voice: streaming.Voice | None = None) -> Response:
+    """Return the answer as server-sent events; what fails before the first one keeps its own status.
+
+    voice: says them in a door's words; None: in the task doors'
+    """
     connection = request.environ.get("gunicorn.socket")
     house = services()
     asker = caller()
     lifetime = Lifetime(house.tasks.timeout(task, asker.limit))
     asker = replace(asker, lifetime=lifetime)
     recording = Recording(asker.tenant, lifetime, finish=wanted.pop("on_disconnect", "cancel") == "finish")
-    show = partial(problem, call_id=asker.request_id)
+    voice = voice or streaming.Numbered(partial(problem, call_id=asker.request_id))
     events = partial(house.tasks.stream, task, wanted, asker)
-    pump = streaming.Pump(lambda: streaming.recorded(events(), recording, show), lifetime)
+    pump = streaming.Pump(lambda: streaming.recorded(events(), recording, voice), lifetime)
     try:
         first = streaming.first_event(pump, connection, house.settings.heartbeat)
     except BaseException:
@@ -88,7 +91,7 @@ def streamed(task: str, wanted: Wanted) -> Response:
         raise
     stream = house.streams.keep(recording)
     body = streaming.written(
-        pump, first, connection, heartbeat=house.settings.heartbeat, show=show, leave=recording.leave
+        pump, first, connection, heartbeat=house.settings.heartbeat, voice=voice, leave=recording.leave
     )
     return event_stream(body, stream)
 

@@ -44,6 +44,7 @@ PAID = (
     "embeddings.Embeddings",
     "decisions.Decisions",
     "jobs.Jobs",
+    "batches.Batches",
     "invoke.Invoke",
     "query.Query",
 )

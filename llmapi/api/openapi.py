@@ -32,7 +32,10 @@ SETTINGS = {
 CACHE_STATUS = {"schema": {"type": "string"}, "description": "What the cache did (RFC 9211)"}
 LOCATION = {"Location": {"schema": {"type": "string"}, "description": "Where to look for the result"}}
 TASK_HEADERS = [
-    ("Prefer", "`respond-async`: answer 202 and a job instead of waiting"),
+    ("Prefer", "`respond-async`: answer 202 and a job; `wait=N`: wait N seconds for the same request under way"),
+    ("Idempotency-Key", "Do this once: a repeat under the same key gets the same answer, and costs nothing"),
+    ("X-Request-Timeout", "Most seconds to wait for the answer; the task's own limit stays"),
+    ("X-Provider-Key", "Your own key for the provider: used for this request, never kept"),
     ("Cache-Control", "`no-store`, `no-cache`, `only-if-cached` or `max-age=N`: the `cache` field by other names"),
 ]
 

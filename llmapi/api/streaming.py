@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextvars import copy_context
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import orjson
 import structlog
@@ -24,11 +24,36 @@ from llmapi.tasks.runner import StreamEvent
 
 GLANCE = 0.5  # seconds between two looks at the client
 PING = b": ping\n\n"
+END = b"\n\n"  # of an event; JSON has no line breaks of its own
 
 Show = Callable[[LlmApiError], dict[str, Any]]
 Said = TypeVar("Said", StreamEvent, bytes)
 
 log = structlog.get_logger(__name__)
+
+
+class Voice(Protocol):
+    """Says a stream's events in a door's words: one or several server-sent events for each."""
+
+    def __call__(self, event: StreamEvent) -> bytes: ...
+
+    def failed(self, error: LlmApiError) -> bytes:
+        """Return the last word of a stream that broke; the same when asked again."""
+        ...
+
+
+class Numbered:
+    """Says events as the task doors do: numbered from 0."""
+
+    def __init__(self, show: Show) -> None:
+        self._show, self._number = show, 0
+
+    def __call__(self, event: StreamEvent) -> bytes:
+        self._number += 1
+        return framed(self._number - 1, event, self._show)
+
+    def failed(self, error: LlmApiError) -> bytes:
+        return framed(self._number, error, self._show)
 
 
 class Pump(Generic[Said]):
@@ -83,22 +108,26 @@ def first_event(pump: Pump[Said], connection: socket.socket | None, patience: fl
     return None
 
 
-def recorded(events: Iterator[StreamEvent], recording: Recording, show: Show) -> Iterator[bytes]:
-    """Yield a task's events as they are sent, numbered from 0; each is recorded before."""
-    number = 0
+def recorded(events: Iterator[StreamEvent], recording: Recording, voice: Voice) -> Iterator[bytes]:
+    """Yield a task's events as they are sent; each is recorded before."""
     try:
         for event in events:
-            frame = framed(number, event, show)
-            recording.append(frame)
-            number += 1
-            yield frame
+            said = voice(event)
+            keep(recording, said)
+            yield said
         recording.end("done")
     except LlmApiError as error:
-        recording.append(framed(number, error, show))
+        keep(recording, voice.failed(error))
         recording.end("failed")
         raise
     finally:
         recording.end("cut")
+
+
+def keep(recording: Recording, said: bytes) -> None:
+    """Record events one by one, as who reads on counts them."""
+    for event in said.split(END)[:-1]:
+        recording.append(event + END)
 
 
 def written(
@@ -107,16 +136,14 @@ def written(
     connection: socket.socket | None,
     *,
     heartbeat: float,
-    show: Show,
+    voice: Voice,
     leave: Callable[[], None],
 ) -> Iterator[bytes]:
     """Yield a stream's bytes: events, and comments in its silences; `leave` is called at the end, whoever ends it."""
     try:
         yield PING
-        number = 0
         for said in heard(pump, first, connection, heartbeat):
-            yield PING if said is None else framed(number, said, show) if isinstance(said, LlmApiError) else said
-            number += said is not None
+            yield PING if said is None else voice.failed(said) if isinstance(said, LlmApiError) else said
     finally:
         leave()
 

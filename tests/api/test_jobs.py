@@ -51,6 +51,14 @@ def test_a_failed_job_says_why(client, gemini):
     assert (told["status"], told["error"]["code"], told["result"]) == ("failed", "provider_invalid", None)
 
 
+def test_a_chat_may_wait_and_is_queued_once_for_each_request_id(client, gemini):
+    asked = {"task": "chat", "request": {"messages": [{"role": "user", "content": "Hi"}]}, "request_id": "night-1"}
+    first, again = (client.post("/v1/jobs", json=asked) for _ in range(2))
+    assert (first.status_code, again.data) == (202, first.data)
+    assert ended(client, first.json["id"])["result"]["task"] == "chat"
+    assert len(gemini.asked) == 1
+
+
 def test_a_running_job_is_cancelled_and_its_upstream_call_closed(client, gemini):
     gemini.default = Answer("late", delay=30)
     job = client.post("/v1/jobs", json=TEXT).json["id"]
@@ -98,7 +106,9 @@ def test_a_foreign_job_is_answered_like_an_unknown_one(make):
     [
         ({"task": "text", "request": {}}, "request.prompt"),
         ({"task": "text", "request": {"prompt": "x", "top_p": 9}}, "request.top_p"),
-        ({"task": "text", "request": {"prompt": "x", "stream": True}}, "request"),
+        ({"task": "text", "request": {"prompt": "x", "stream": True}}, "request.stream"),
+        ({"task": "chat", "request": {"messages": [], "request_id": "x"}}, "request.messages"),
+        ({"task": "text", "request": {"prompt": "x", "request_id": "x"}}, "request.request_id"),
         ({"task": "odd", "request": {}}, "task"),
         ({"task": "text", "request": {"prompt": "x"}, "priority": 10}, "priority"),
     ],

@@ -3,7 +3,7 @@
 import socket
 import threading
 
-from llmapi.api.streaming import PING, Pump, first_event, gone, recorded, written
+from llmapi.api.streaming import PING, Numbered, Pump, first_event, gone, recorded, written
 from llmapi.core.errors import ProviderBroken
 from llmapi.core.lifetime import Lifetime
 from llmapi.gateway.recording import Recording
@@ -23,11 +23,11 @@ class Stream:
 
     def __init__(self, events, life, connection=None, heartbeat=15.0, **how):
         self.recording = Recording("acme", life, **how)
-        self.pump = Pump(lambda: recorded(events(), self.recording, show), life)
+        voice = Numbered(show)
+        self.pump = Pump(lambda: recorded(events(), self.recording, voice), life)
         first = first_event(self.pump, connection, 5)
-        self.body = written(
-            self.pump, first, connection, heartbeat=heartbeat, show=show, leave=self.recording.leave
-        )
+        leave = self.recording.leave
+        self.body = written(self.pump, first, connection, heartbeat=heartbeat, voice=voice, leave=leave)
 
 
 def test_a_client_that_hung_up_is_seen_and_one_that_did_not_is_not():

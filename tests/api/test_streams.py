@@ -128,7 +128,9 @@ def test_silence_is_filled_with_comments(client, gemini):
 )
 def test_where_to_go_on_is_said_in_the_address_or_the_header_which_wins(client, gemini, after, header, first):
     gemini.default = Answer("", pieces=PIECES)
-    id = stream(client).headers["X-Stream-ID"]
+    first_answer = stream(client)
+    assert b"event: done" in first_answer.data
+    id = first_answer.headers["X-Stream-ID"]
     headers = {} if header is None else {"Last-Event-ID": header}
     answer = client.get(f"/v1/streams/{id}{after}", headers=headers)
     assert events_of(answer.data)[0].id == str(first)
@@ -163,3 +165,14 @@ def test_a_call_that_fails_before_its_first_word_is_no_stream(client, gemini):
 def test_only_cancel_and_finish_can_be_wanted(client):
     answer = stream(client, on_disconnect="explode")
     assert (answer.status_code, answer.json["errors"][0]["field"]) == (422, "on_disconnect")
+
+
+@pytest.mark.parametrize("door", ["/v1/chat/completions", "/v1/responses"])
+def test_streams_of_openai_s_doors_are_read_on_too(client, gemini, door):
+    gemini.default = Answer("", pieces=PIECES)
+    asked = {"messages": [{"role": "user", "content": "x"}]} if "chat" in door else {"input": "x"}
+    answer = client.post(door, json={"model": "default", "stream": True, **asked})
+    events = answer.data.replace(b": ping\n\n", b"").split(b"\n\n")[:-1]
+    rest = client.get(f"/v1/streams/{answer.headers['X-Stream-ID']}", headers={"Last-Event-ID": "1"}).data
+    assert rest.replace(b": ping\n\n", b"") == b"".join(event + b"\n\n" for event in events[2:])
+    assert len(gemini.asked) == 1

@@ -7,9 +7,9 @@ import orjson
 from flask import Response, request
 from flask.views import MethodView
 
-from llmapi.api.answering import with_cache_control
+from llmapi.api.answering import streamed, with_cache_control
 from llmapi.api.context import caller, request_id, services
-from llmapi.api.openai import events, headers
+from llmapi.api.openai import headers
 from llmapi.api.openai.chat_stream import Chunks
 from llmapi.api.openai.docs import openai_docs
 from llmapi.api.openai.words import FINISHES, logprobs_of, usage_of
@@ -34,7 +34,7 @@ class ChatCompletions(MethodView):
         wanted = with_cache_control(task_request(asked), request.headers.get("Cache-Control", ""))
         if asked.get("stream"):
             usage = asked.get("stream_options", {}).get("include_usage", False)
-            return events.streamed("chat", wanted, Chunks(request_id(), asked["model"], usage=usage))
+            return streamed("chat", wanted, Chunks(request_id(), asked["model"], usage=usage))
         told = services().tasks.answer("chat", wanted, caller())
         body = orjson.dumps(completion(told))
         return Response(body, headers=headers.facts(told), content_type="application/json")

@@ -3,8 +3,11 @@
 import time
 from typing import Any
 
-from llmapi.api.openai.events import data
+import orjson
+
+from llmapi.api.openai.errors import openai_error
 from llmapi.api.openai.words import FINISHES, logprobs_of, usage_of
+from llmapi.core.errors import LlmApiError
 from llmapi.tasks.runner import StreamEvent
 
 Json = dict[str, Any]
@@ -33,6 +36,10 @@ class Chunks:
         self._begun = True
         return begin + (self._piece(event.data) if event.kind == "chunk" else self._end(event.data))
 
+    def failed(self, error: LlmApiError) -> bytes:
+        """Return the last word of a stream that broke: it ends without its [DONE]."""
+        return data(openai_error(error))
+
     def _piece(self, told: Json) -> bytes:
         delta: Json = {"content": told["text"]} if "text" in told else {}
         if calls := told.get("tool_calls"):
@@ -51,6 +58,11 @@ class Chunks:
             "choices": [{"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish}],
         }
         return data({**told, "usage": None} if self._usage else told)
+
+
+def data(told: Json) -> bytes:
+    """Return one event on the wire."""
+    return b"data: %s\n\n" % orjson.dumps(told)
 
 
 def piece_of_call(call: Json) -> Json:

@@ -52,6 +52,7 @@ class ResponseEvents:
         self._id, self._asked, self._created = id, asked, float(int(time.time()))
         self._number = 0
         self._begun = False
+        self._failure = b""
         self._message: Item | None = None
         self._calls: dict[int, Item] = {}
 
@@ -62,8 +63,11 @@ class ResponseEvents:
 
     def failed(self, error: LlmApiError) -> bytes:
         """Return the last word of a stream that broke."""
-        begin = b"" if self._begun else self._begin()
-        return begin + self._event("response.failed", response=failed(self._id, self._asked, error, self._created))
+        if not self._failure:
+            begin = b"" if self._begun else self._begin()
+            told = failed(self._id, self._asked, error, self._created)
+            self._failure = begin + self._event("response.failed", response=told)
+        return self._failure
 
     def _begin(self) -> bytes:
         self._begun = True

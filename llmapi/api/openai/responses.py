@@ -11,9 +11,9 @@ from flask import Response, request
 from flask.views import MethodView
 
 from llmapi.api import wishes
-from llmapi.api.answering import with_cache_control
+from llmapi.api.answering import streamed, with_cache_control
 from llmapi.api.context import caller, committing, identity, request_id, services
-from llmapi.api.openai import events, headers
+from llmapi.api.openai import headers
 from llmapi.api.openai.docs import ERRORS, openai_docs
 from llmapi.api.openai.response_shapes import PREFIX, REPEATED, ended, of_job
 from llmapi.api.openai.response_stream import ResponseEvents
@@ -47,8 +47,7 @@ class Responses(MethodView):
                 return queued(asked, wanted)
             id = PREFIX + request_id()
             if asked.get("stream"):
-                frames = ResponseEvents(id, asked)
-                return events.streamed(TASK, wanted, frames, frames.failed)
+                return streamed(TASK, wanted, ResponseEvents(id, asked))
             begun = float(int(time.time()))
             told = services().tasks.answer(TASK, wanted, caller())
         response = as_json(ended(id, asked, told, created=begun, done=float(int(time.time()))))

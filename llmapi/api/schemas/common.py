@@ -24,6 +24,12 @@ class CacheWish(Schema):
     ttl = number("Seconds to keep this answer, and the oldest kept answer to accept", 1, 31_536_000)
 
 
+def once() -> fields.String:
+    """Declare the id of a request that is worked on once."""
+    said = "Sent again with the same body it gets the same answer, as with Idempotency-Key"
+    return fields.String(validate=printable, metadata={"description": said, "pattern": "^[ -~]{1,255}$"})
+
+
 class TaskRequest(Schema):
     model = string("A model or an alias of GET /v1/models; left out: the task's default", 1, 200)
     temperature = number("0 is steady, 2 is wild; left out: the task's setting", 0, 2)
@@ -32,13 +38,7 @@ class TaskRequest(Schema):
     stop = many(string("A text", 1, 200), "Texts that end the answer", 1, 4)
     seed = whole("The same seed asks for the same answer, where the provider can", 0, 2**31 - 1)
     cache = part(CacheWish, "What the cache may do for this call; Cache-Control says the same")
-    request_id = fields.String(
-        validate=printable,
-        metadata={
-            "description": "Sent again with the same body it gets the same answer, as with Idempotency-Key",
-            "pattern": "^[ -~]{1,255}$",
-        },
-    )
+    request_id = once()
     dry_run = flag("Tell tokens, the upper bound of the cost and whether the cache would answer; ask no model")
 
 

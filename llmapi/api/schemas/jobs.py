@@ -5,12 +5,13 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
+from llmapi.api.schemas.common import once
 from llmapi.api.schemas.fields import choice, many, number, part, string, whole
 from llmapi.core.clock import utc_now
 
 STATUSES = ("queued", "running", "succeeded", "failed", "cancelled", "dead")
 REASONS = ("attempts_spent", "worker_lost")
-TASKS = ("text", "code", "classify")
+TASKS = ("text", "code", "classify", "chat")
 AHEAD = timedelta(days=30)
 
 
@@ -31,6 +32,7 @@ class JobRequest(Schema):
     request = fields.Dict(required=True, metadata={"description": "The request, as the task's own route takes it"})
     priority = whole("9 is first, 0 is last; a waiting job rises by one every minute", 0, 9, load_default=5)
     run_at = Soon(metadata={"description": "Not before this instant (RFC 3339), at most 30 days ahead"})
+    request_id = once()
     timeout = number("Seconds an attempt may take; the server's own limit stays", 0.1, 86_400)
 
 

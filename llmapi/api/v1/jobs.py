@@ -12,6 +12,7 @@ from llmapi.api.context import identity, services
 from llmapi.api.job_shapes import shown
 from llmapi.api.openapi import LOCATION, examples_of
 from llmapi.api.parsing import Blueprint, flattened
+from llmapi.api.schemas.chat import ChatRequest
 from llmapi.api.schemas.classify import ClassifyRequest
 from llmapi.api.schemas.code import CodeRequest
 from llmapi.api.schemas.jobs import Accepted, Job, JobList, JobQuery, JobRequest
@@ -19,7 +20,17 @@ from llmapi.api.schemas.text import TextRequest
 from llmapi.core.errors import ValidationFailed
 
 bp = Blueprint("jobs", __name__, url_prefix="/v1/jobs", description="Work for later")
-REQUESTS: dict[str, Schema] = {"text": TextRequest(), "code": CodeRequest(), "classify": ClassifyRequest()}
+REQUESTS: dict[str, Schema] = {
+    "text": TextRequest(),
+    "code": CodeRequest(),
+    "classify": ClassifyRequest(),
+    "chat": ChatRequest(),
+}
+NOT_INSIDE = {
+    "stream": "A job is not streamed.",
+    "dry_run": "A job is not dry.",
+    "request_id": "It goes beside `task`.",
+}
 
 
 @bp.route("")
@@ -28,6 +39,7 @@ class Jobs(MethodView):
     @bp.response(202, Accepted(), headers=LOCATION)
     def post(self, wanted: dict[str, Any]) -> Response:
         """Queue a task; its result is kept for a week."""
+        wanted.pop("request_id", None)  # has done its work (idempotency.py)
         task = wanted.pop("task")
         return accepted(task, task_request(task, wanted.pop("request")), **wanted)
 
@@ -61,8 +73,8 @@ def task_request(task: str, body: dict[str, Any]) -> dict[str, Any]:
         for name, said in flattened(error.messages, "request"):
             fields.setdefault(name, []).append(said)
         raise ValidationFailed("the request inside is not valid", fields=fields) from None
-    if wanted.pop("stream", False) or wanted.pop("dry_run", False):
-        raise ValidationFailed("a job is neither streamed nor dry", fields={"request": ["no stream, no dry_run"]})
+    if wrong := {f"request.{name}": [said] for name, said in NOT_INSIDE.items() if wanted.pop(name, False)}:
+        raise ValidationFailed("The request inside says what a job cannot do.", fields=wrong)
     return wanted
 
 
