@@ -60,6 +60,21 @@ class BreakerChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetCrossed:
+    """So much of a budget is spent; told once for each threshold and window."""
+
+    tenant: str
+    budget: str
+    level: str  # tenant, project, key, user or model
+    name: str  # of the project, key, user or model
+    threshold: float  # share of the amount
+    spent: int  # nano-dollars, as `amount`
+    amount: int
+    window: datetime  # where it begins
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class JobChanged:
     """A job entered a status."""
 
