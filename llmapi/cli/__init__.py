@@ -1,7 +1,7 @@
 """cli: the back door, for who runs the service: `flask --app wsgi jobs|db|prices|worker`. Knows Flask's click, no HTTP.
 
 install (puts the commands on an application), job_commands, db_commands, price_commands, worker_command (what `flask
-worker` does), worker (the entry of `celery -A llmapi.cli.worker worker`), parts (what commands share).
+worker` does), parts (what commands share).
 
 Exit codes: 0 done, 1 it could not be done (the message says why), 2 the command was not understood.
 """

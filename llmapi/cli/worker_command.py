@@ -40,6 +40,7 @@ def work_with_threads(services: Services) -> None:
         signal.signal(number, asked)
     begin(services)
     stop.wait()
+    services.batches.job.drain()
     services.job_engine.stop(services.settings.grace)
     services.close()
 
@@ -61,7 +62,8 @@ def prepared(services: Services) -> Any:
     engine, settings = services.job_engine, services.settings
     if not isinstance(engine, CeleryJobs) or engine.here:
         raise BadSetting("a Celery worker needs LLMAPI_JOBS_URL=redis://…; with memory:// the server has its own")
-    return engine.prepare(partial(begin, services), services.close, grace=settings.grace)
+    drain = services.batches.job.drain
+    return engine.prepare(partial(begin, services), services.close, drain=drain, grace=settings.grace)
 
 
 def begin(services: Services) -> None:

@@ -66,10 +66,17 @@ class CeleryJobs:
             status = "down" if self._started and not self._stopping.is_set() else "unknown"
         return {"status": status, "broker": broker, "running": self._work.running}
 
-    def prepare(self, begin: Callable[[], object], end: Callable[[], object], *, grace: float) -> Celery:
+    def prepare(
+        self,
+        begin: Callable[[], object],
+        end: Callable[[], object],
+        *,
+        drain: Callable[[], object],
+        grace: float,
+    ) -> Celery:
         """Return the application for a worker process; its worker calls `begin` before the first message.
 
-        At the end it finishes or hands back its jobs, and calls `end`.
+        When it is to stop, it calls `drain`, finishes or hands back its jobs, and calls `end`.
         """
         work, leave = self._work, self.stop
 
@@ -82,6 +89,7 @@ class CeleryJobs:
                 work.start()
 
             def stop(self, _: Any) -> None:
+                drain()
                 work.stop(grace)
                 leave(0.0)
                 end()

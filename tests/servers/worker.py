@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 FLASK = ("flask", "--app", "wsgi", "worker")
-CELERY = ("celery", "-A", "llmapi.cli.worker", "worker", "--without-mingle", "--without-gossip")
+CELERY = ("celery", "-A", "llmapi.worker", "worker", "--without-mingle", "--without-gossip")
 
 
 class Worker:
