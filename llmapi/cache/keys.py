@@ -10,7 +10,8 @@ VERSION = 2  # raise it when the meaning of a field, or of an answer kept under 
 
 # Fields that do not change the answer. `model`, `target` and `policy` only say who of `targets` is asked.
 NOT_IN_KEY = frozenset(
-    "id lifetime stream cache good model target policy provider_key again sending refused".split()
+    "id lifetime stream cache good model target policy provider_key again sending refused"
+    " payer batch entry priority".split()
 )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from llmapi.core.identity import NOBODY, Payer
 from llmapi.core.lifetime import Lifetime
@@ -12,6 +12,7 @@ Role = Literal["system", "user", "assistant", "tool"]
 Finish = Literal["stop", "length", "tool_calls", "other"]
 CacheMode = Literal["use", "refresh", "bypass", "only"]
 CacheStatus = Literal["miss", "hit", "semantic", "coalesced", "bypass"]
+INTERACTIVE: Final = 10  # the priority of a call somebody waits for
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +220,7 @@ class Call:
     payer: Payer = NOBODY
     batch: bool = False  # it may wait: a line of a batch
     entry: str = ""
+    priority: int = INTERACTIVE  # who goes first where calls must wait; a job's is 0 to 9
 
     def at(self, target: Target) -> "Call":
         """Return this call addressed to one candidate."""

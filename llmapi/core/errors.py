@@ -134,9 +134,27 @@ class IdempotencyKeyReused(LlmApiError):
 
 
 class RateLimited(LlmApiError):
-    """The caller asked more often than the route allows."""
+    """The caller asked more often, or for more, than a limit allows just now."""
 
     code, status, title, retryable = "rate_limited", 429, "Too many requests", True
+
+
+class BeyondLimit(RateLimited):
+    """One request alone is larger than its limit: it can never be let in."""
+
+    retryable = False
+
+
+class QuotaExceeded(LlmApiError):
+    """What a calendar month allows is used up."""
+
+    code, status, title, retryable = "quota_exceeded", 429, "The quota is used up", True
+
+
+class BeyondQuota(QuotaExceeded):
+    """One request alone is larger than its quota: it can never be let in."""
+
+    retryable = False
 
 
 class Overloaded(LlmApiError):

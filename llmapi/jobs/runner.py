@@ -132,8 +132,9 @@ class Runner:
             raise LlmApiError(f"No worker knows jobs of the kind {job.kind}.")
         progress = Progress(self._registry, claim, self._clock)
         arguments = job.arguments or {}
+        who = job.id, job.tenant, job.kind
         return self._kinds[job.kind](
-            JobContext(job.id, job.tenant, job.kind, arguments, job.request_id, job.attempts, lifetime, progress)
+            JobContext(*who, arguments, job.request_id, job.attempts, lifetime, progress, job.priority)
         )
 
     def _report(self, report: Callable[[], bool], claim: Claim) -> None:

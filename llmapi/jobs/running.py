@@ -27,6 +27,7 @@ class JobContext:
     attempt: int
     lifetime: Lifetime
     progress: Callable[[Json], bool]  # keep {"done", "total", "unit"}; False: the job is no longer ours
+    priority: int = 5  # 9 goes first
 
 
 Run = Callable[[JobContext], Mapping[str, Any]]

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 TRIES = 6  # of a line that was never worked on
 PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before the second try, and at most
+BATCH = 0  # priority of a line: after calls somebody waits for, and after jobs
 WRITES = 20  # tries to keep an answer while the storage is busy
 WRITE_PAUSE = 0.5  # seconds between them
 Answer = tuple[int, Json]  # status, body
@@ -129,7 +130,7 @@ class Asker:
 
     @staticmethod
     def _caller(run: Run, id: str, life: Lifetime) -> Caller:
-        return Caller(run.batch.tenant, id, life, payer=run.batch.payer, batch=True)
+        return Caller(run.batch.tenant, id, life, payer=run.batch.payer, batch=True, priority=BATCH)
 
     @contextmanager
     def _life(self, run: Run) -> Iterator[Lifetime]:

@@ -22,6 +22,8 @@ class Context(Protocol):
     def request_id(self) -> str: ...
     @property
     def lifetime(self) -> Lifetime: ...
+    @property
+    def priority(self) -> int: ...
 
 
 class TaskJob:
@@ -34,5 +36,5 @@ class TaskJob:
         """Return the task's answer; raises LlmApiError."""
         wanted = job.arguments or {}
         payer = Payer(**wanted.get("payer", {}))
-        caller = Caller(job.tenant, job.request_id, job.lifetime, payer=payer)
+        caller = Caller(job.tenant, job.request_id, job.lifetime, payer=payer, priority=job.priority)
         return self._tasks.answer(wanted["task"], wanted["request"], caller)

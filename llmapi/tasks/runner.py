@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from llmapi.core.calls import CacheWish, Call, Message, nothing
+from llmapi.core.calls import INTERACTIVE, CacheWish, Call, Message, nothing
 from llmapi.core.clock import Monotonic, Wall, monotonic, utc_now
 from llmapi.core.contracts import Models, Prices
 from llmapi.core.identity import NOBODY, Payer
@@ -38,7 +38,7 @@ class Caller:
     provider_key: the caller's own key for the provider, for this request only
     again: the caller's library repeats a request whose answer it lost
     sending, refused: told of each asking of a provider, as in Call
-    payer, batch: as in Call
+    payer, batch, priority: as in Call
     """
 
     tenant: str
@@ -51,6 +51,7 @@ class Caller:
     refused: Callable[[Any], None] = nothing
     payer: Payer = NOBODY
     batch: bool = False
+    priority: int = INTERACTIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +181,7 @@ class Tasks:
             refused=caller.refused,
             payer=caller.payer,
             batch=caller.batch,
+            priority=caller.priority,
         )
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from llmapi.cache.keys import NOT_IN_KEY, cache_key
 from llmapi.core.calls import CacheWish, Call, Message, Target, Tool, ToolCall
+from llmapi.core.identity import Payer
 from llmapi.core.lifetime import Lifetime
 from llmapi.core.routing import Policy
 
@@ -63,6 +64,10 @@ IRRELEVANT: dict[str, Any] = {
     "again": True,
     "sending": lambda: None,
     "refused": lambda _: None,
+    "payer": Payer("web", "ak_1", "u1"),
+    "batch": True,
+    "entry": "entry_1",
+    "priority": 0,
 }
 
 
