@@ -135,3 +135,15 @@ def test_without_a_broker_a_worker_runs_jobs_of_the_database_on_threads(
     (job,) = ended(services, id)
     assert (job.status, len(upstream.asked)) == ("succeeded", 1)
     assert worker.stop() == 0, worker.told()
+
+
+@ON_SQLITE
+def test_a_worker_started_by_celery_works_on_batches_too(services: Services, hire: Hire, upstream: FakeGemini) -> None:
+    upstream.default = Answer("good")
+    desk = services.batches.desk
+    wanted = {"text": "I love it", "labels": ["good", "bad"], "cache": {"mode": "bypass"}}
+    file = desk.written("a", "/v1/classify", [{"custom_id": f"c{number}", "body": wanted} for number in range(3)])
+    batch = desk.create("a", "/v1/classify", file.id)
+    hire(CELERY)
+    until(lambda: desk.get(batch.id, "a").status == "completed", 20)
+    assert desk.get(batch.id, "a").completed == 3
