@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
+from importlib.metadata import version
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from llmapi.core.calls import Target, Usage
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 OURS: Final = frozenset({"local"})  # providers that are this machine
 MOST_NAMES: Final = 1000  # remembered at once; names come from callers, so there must be an end
+BATCH: Final = MappingProxyType({"processing": "batch"})  # as the list names it
 NANOS_A_TOKEN: Final = Decimal(1000)  # a dollar a million tokens is a thousand nano-dollars a token
 
 
@@ -30,6 +33,7 @@ class Rates:
     cached: Decimal | None = None  # None: as any other input
     reasoning: Decimal | None = None  # None: as any other output
     request: Decimal = Decimal(0)
+    tier: int = 0  # tokens a prompt has more than, for these prices
 
     def cost(self, usage: Usage) -> Cost:
         """Return the price of some tokens to the nano-dollar, halves rounded up; unpriced if one kind has no price."""
@@ -48,6 +52,19 @@ class Rates:
         nanos = int((total * NANOS_A_TOKEN).to_integral_value(ROUND_HALF_UP))
         return Cost(nanos, "priced") if given or said or self.request else FREE
 
+    def bound(self, most: Usage) -> Cost:
+        """Return what so many tokens cost at most, whatever part of them is cached or reasoning."""
+        given, said = most.input_tokens, most.output_tokens
+        costs = [self.cost(Usage(given, said, cached, thought)) for cached in (0, given) for thought in (0, said)]
+        return max(costs, key=lambda cost: -1 if cost.nanos is None else cost.nanos)
+
+    def told(self, source: str, day: str) -> dict[str, Any]:
+        """Return the prices as JSON values: dollars a million tokens, a thousand requests."""
+        kinds = {"input": self.input, "output": self.output, "cached": self.cached, "reasoning": self.reasoning}
+        known = {kind: format(price, "f") for kind, price in kinds.items() if price is not None}
+        fee = {"request": format(self.request, "f")} if self.request else {}
+        return {**known, **fee, **({"tier": self.tier} if self.tier else {}), "source": source, "date": day}
+
 
 class GenaiPrices:
     """The Prices of the vendors' public lists; `overrides` ("provider/model" -> dollars a million tokens) come first.
@@ -64,19 +81,44 @@ class GenaiPrices:
         self._lock = threading.Lock()
         self._overrides = {name: _override(name, rates) for name, rates in (overrides or {}).items()}
         self._models: dict[tuple[str, str], ModelInfo | None] = {}
+        self._source = f"genai-prices {version('genai-prices')}"
 
     def cost(self, target: Target, usage: Usage) -> Cost:
         """Return what some tokens of a model cost; a list we cannot read makes it unpriced, and breaks nothing."""
+        found = self._rates(target, usage.input_tokens)
+        return found if isinstance(found, Cost) else found[0].cost(usage)
+
+    def bound(self, target: Target, most: Usage) -> Cost:
+        """Return what up to so many tokens of a model cost at most; unpriced if nobody knows."""
+        found = self._rates(target, most.input_tokens)
+        return found if isinstance(found, Cost) else found[0].bound(most)
+
+    def batch_cost(self, target: Target, usage: Usage) -> Cost:
+        """Return what some tokens would cost through the vendor's own batches; no other price if it has none."""
+        found = self._rates(target, usage.input_tokens, BATCH)
+        return found if isinstance(found, Cost) else found[0].cost(usage)
+
+    def quote(self, target: Target, usage: Usage) -> dict[str, Any] | None:
+        """Return the prices these tokens were charged at, for keeping (`Rates.told`); None where there are none."""
+        found = self._rates(target, usage.input_tokens)
+        if isinstance(found, Cost):
+            return None
+        return found[0].told(found[1], self._now().date().isoformat())
+
+    def _rates(
+        self, target: Target, input_tokens: int, processing: Mapping[str, str] | None = None
+    ) -> tuple[Rates, str] | Cost:
+        """Return the rates for a prompt of this length with their source, or the Cost that all tokens have."""
         if self._overrides:
             rates = self._overrides.get(f"{target.provider}/{target.model}")
             if rates is not None:
-                return rates.cost(usage)
+                return rates, "override"
         if target.provider in OURS:
             return FREE
         model = self._model(target)
         if model is None:
             return UNPRICED
-        return _rates(vars(model.get_prices(self._now())), usage.input_tokens).cost(usage)
+        return _rates(vars(model.get_prices(self._now(), processing)), input_tokens), self._source
 
     def _model(self, target: Target) -> "ModelInfo | None":
         """Return the list's entry of a model, looked up once: it takes a tenth of a millisecond."""
@@ -101,10 +143,14 @@ class GenaiPrices:
 def _rates(prices: Mapping[str, Any], input_tokens: int) -> Rates:
     """Return the rates for a prompt of this length: some vendors ask more for long ones."""
 
+    reached = 0
+
     def rate(kind: str) -> Decimal | None:
+        nonlocal reached
         price: Any = prices.get(kind)
         for tier in reversed(getattr(price, "tiers", ())):
             if input_tokens > tier.start:
+                reached = max(reached, tier.start)
                 return Decimal(tier.price)
         price = getattr(price, "base", price)
         return None if price is None else Decimal(price)
@@ -115,6 +161,7 @@ def _rates(prices: Mapping[str, Any], input_tokens: int) -> Rates:
         rate("cache_read_mtok"),
         rate("output_reasoning_mtok"),
         (rate("requests_kcount") or Decimal(0)),
+        reached,
     )
 
 
