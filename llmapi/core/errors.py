@@ -157,6 +157,12 @@ class BeyondQuota(QuotaExceeded):
     retryable = False
 
 
+class UnpricedModel(LlmApiError):
+    """Nobody knows what the model costs, and the caller's money is limited."""
+
+    code, status, title = "unpriced_model", 422, "The model has no price"
+
+
 class Overloaded(LlmApiError):
     """This server has too much to do."""
 
