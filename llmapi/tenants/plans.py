@@ -124,6 +124,15 @@ class Plans:
         self._known = {row["name"]: Plan.of(row) for row in rows}
         return self._known
 
+    def need(self, name: str) -> None:
+        """Raise ValidationFailed if there is no such plan; "" is none, which is good."""
+        if not name:
+            return
+        try:
+            self.find(name)
+        except NotFound:
+            raise ValidationFailed("there is no such plan", fields={"plan": ["There is no such plan."]}) from None
+
     def find(self, name: str) -> Plan:
         """Return a plan as the database has it; raises NotFound."""
         with reading(self._engine) as connection:

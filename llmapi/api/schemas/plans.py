@@ -25,7 +25,8 @@ def a_name(text: str) -> None:
 
 def name(meaning: str, **more: Any) -> fields.String:
     """Return the field of a name that addresses and keys of tables are made of."""
-    return fields.String(validate=a_name, metadata={"description": meaning, "pattern": f"^{NAME.pattern[:-2]}$"}, **more)
+    shape = {"description": meaning, "pattern": "^[a-z0-9][a-z0-9_.-]{0,63}$"}
+    return fields.String(validate=a_name, metadata=shape, **more)
 
 
 def rules(given: dict[str, str]) -> None:
