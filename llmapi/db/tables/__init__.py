@@ -1,10 +1,11 @@
 """Every table, a file for each subject. A change needs a migration; a test compares the two.
 
 metadata (what all share), HEAD (the newest migration), then jobs, idempotency, batches, webhooks, streams,
-limits, plans, usage, ledger, budgets.
+limits, plans, usage, ledger, budgets, signing.
 """
 
-from llmapi.db.tables import batches, budgets, idempotency, jobs, ledger, limits, plans, streams, usage, webhooks
+from llmapi.db.tables import batches, budgets, idempotency, jobs, ledger, limits, plans
+from llmapi.db.tables import signing, streams, usage, webhooks
 from llmapi.db.tables.metadata import HEAD, metadata
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "limits",
     "metadata",
     "plans",
+    "signing",
     "streams",
     "usage",
     "webhooks",
