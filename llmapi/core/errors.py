@@ -157,6 +157,12 @@ class BeyondQuota(QuotaExceeded):
     retryable = False
 
 
+class BudgetExceeded(LlmApiError):
+    """A hard budget has no room for what the call may cost."""
+
+    code, status, title = "budget_exceeded", 402, "The budget is used up"
+
+
 class UnpricedModel(LlmApiError):
     """Nobody knows what the model costs, and the caller's money is limited."""
 
