@@ -56,6 +56,23 @@ class Limits(BaseModel):
     docs: str = knob("600/minute", "/docs and /openapi.json")
 
 
+class QuotaSettings(BaseModel):
+    """How much may be used, by those who are under no plan. 0: any number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tokens_per_minute: int = knob(0, "tokens a tenant uses in any minute; 0: any number", ge=0)
+    tokens_per_day: int = knob(0, "tokens a tenant uses in any 24 hours; 0: any number", ge=0)
+    key_tokens_per_minute: int = knob(0, "the same for each key", ge=0)
+    key_tokens_per_day: int = knob(0, "the same for each key", ge=0)
+    user_tokens_per_minute: int = knob(0, "the same for each user a key names", ge=0)
+    user_tokens_per_day: int = knob(0, "the same for each user a key names", ge=0)
+    key_concurrency: int = knob(0, "requests to models a key has under way at once, over all workers", ge=0)
+    models: dict[str, str] = knob(
+        {}, "by `provider/model` how often each tenant may ask for it, e.g. `100/minute; 50000 tokens/day`"
+    )
+
+
 class Price(BaseModel):
     """What a model costs, in USD for a million tokens."""
 

@@ -24,7 +24,7 @@ from pydantic_settings import (
 )
 
 from llmapi.core.errors import BadSetting
-from llmapi.setting_tables import Limits, ModelRow, Price, RouteRow, TaskSettings, Vendor, knob
+from llmapi.setting_tables import Limits, ModelRow, Price, QuotaSettings, RouteRow, TaskSettings, Vendor, knob
 
 PREFIX = "LLMAPI_"
 CONFIG = "LLMAPI_CONFIG"
@@ -78,6 +78,7 @@ class Settings(BaseSettings):
         5, "samples a classification asks of a model without logprobs; 0: compare embeddings", ge=0, le=25
     )
     limits: Limits = Limits()
+    quotas: QuotaSettings = QuotaSettings()
     limit_store: Literal["auto", "shared", "memory"] = knob(
         "auto", "count in a file all workers share, or in memory; auto: in memory while there is one worker"
     )

@@ -41,6 +41,7 @@ def build_gateway(
     bus: Bus,
     prices: Prices,
     guards: Guards | None = None,
+    quota: Stage | None = None,
     attempts: int = 3,
     base: float = 0.5,
     cap: float = 8.0,
@@ -51,6 +52,7 @@ def build_gateway(
 ) -> Handler:
     """Return the handler that takes a call through every stage to its provider and the reply back.
 
+    quota: holds what a call may use (quota.py); None: nothing is limited
     attempts, base, cap: how often a candidate is asked in all, and the first and the longest backoff in seconds
     sleep, jitter, clock, now: time and chance, replaced by tests
     """
@@ -59,6 +61,7 @@ def build_gateway(
     stages: list[Stage] = [
         Telemetry(bus, prices, clock, now),  # outermost: hits and failures are told too, and all time is counted
         Caching(cache, MemoryCache(RECENT, RECENT_TIME, clock)),  # before anything that costs: a kept answer is free
+        *([quota] if quota else []),  # below caching: a kept answer uses nothing; above coalesce: each is under his own
         Coalesce(clock),  # below caching: who shares an answer has missed; above route: one asking, whole
         Route(Balancer(clock, jitter), resting),  # above retry: each candidate has attempts of its own
         Retry(attempts, base, cap, sleep, jitter, resting=resting, budget=guard.budget),  # the only one that asks twice
