@@ -24,6 +24,7 @@ from llmapi.gateway.breaker import Breakers
 from llmapi.gateway.idempotency import Keys
 from llmapi.gateway.overload import Gates
 from llmapi.gateway.preview import Preview
+from llmapi.gateway.quota import Quota
 from llmapi.gateway.recipe import Guards, build_gateway
 from llmapi.gateway.retry_budget import RetryBudget
 from llmapi.gateway.retry import Nap, nap
@@ -47,7 +48,12 @@ from llmapi.tasks.embed import EmbedTask
 from llmapi.tasks.kinds import ClassifyTask, CodeTask, TextTask
 from llmapi.tasks.later import KIND, TaskJob
 from llmapi.tasks.runner import Task, TaskDefaults, Tasks
+from llmapi.tenants.allowances import Allowances, PlanNames, Tokens, Usual, model_limits
+from llmapi.tenants.keys import Keyring
+from llmapi.tenants.pepper import pepper_of
 from llmapi.tenants.plans import Plans
+from llmapi.tenants.quotas import Quotas
+from llmapi.tenants.tenants import Tenants
 from llmapi.vendors import configured, open_models, open_providers
 
 LOCAL_QUEUE = 32  # calls that may wait for each slot of the embedded model
@@ -64,6 +70,13 @@ class Calling(NamedTuple):
     guards: Guards
 
 
+class Known(NamedTuple):
+    """The parts that know who asks."""
+
+    keyring: Keyring
+    tenants: Tenants
+
+
 def build(settings: Settings, *, sleep: Nap = nap) -> Services:
     """Return the services for these settings; raises BadSetting. Nothing runs yet; the database is brought up to date.
 
@@ -75,7 +88,9 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
     cache = open_cache(settings.cache_url, entries=settings.cache_entries, ttl=settings.cache_ttl)
     metrics = open_metrics(settings, cache, folder)
     bus = EventBus([metrics, log_calls])
-    calling = open_calling(settings, folder, cache, bus, sleep)
+    plans, prices = Plans(engine), open_prices(settings)
+    quota = open_quota(settings, engine, plans, prices)
+    calling = open_calling(settings, folder, cache, bus, sleep, prices=prices, quota=quota)
     metrics.watch_gates(calling.guards.gates.states)
     webhooks = open_webhooks(engine, allow=settings.webhook_allow, key=settings.webhook_key.get_secret_value())
     jobs = open_jobs(settings, engine, bus, webhooks.outbox)
@@ -94,29 +109,55 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
         idempotency=open_keys(settings, engine),
         streams=StreamLog(engine),
         batches=many,
-        plans=Plans(engine),
+        plans=plans,
+        **open_identity(settings, engine, folder)._asdict(),
         counters_url=counters_of(settings, folder),
     )
 
 
-def open_calling(settings: Settings, folder: Path, cache: AnswerCache, bus: Bus, sleep: Nap) -> Calling:
+def open_calling(
+    settings: Settings, folder: Path, cache: AnswerCache, bus: Bus, sleep: Nap, *, prices: Prices, quota: Quota
+) -> Calling:
     """Return the line a question goes along, from the tasks to the vendors."""
     transport, guards = Transport(), open_guards(settings, bus)
     providers = open_providers(settings, transport, folder)
     usable = configured(settings, providers)
     models = open_models(settings, usable)
-    prices = GenaiPrices({name: price.model_dump(exclude_none=True) for name, price in settings.prices.items()})
     gateway = build_gateway(
         providers=providers,
         cache=cache,
         bus=bus,
         prices=prices,
         guards=guards,
+        quota=quota,
         attempts=settings.retry_attempts,
         sleep=sleep,
     )
     tasks = open_tasks(settings, gateway, models, prices, Preview(cache, prices))
     return Calling(tasks, models, usable, transport, prices, guards)
+
+
+def open_identity(settings: Settings, engine: Engine, folder: Path) -> Known:
+    """Return keys and tenants; where no pepper is set, one is made in the data folder at the first start."""
+    keyring = Keyring(engine, pepper_of(settings.key_pepper.get_secret_value(), folder))
+    return Known(keyring, Tenants(engine, changed=keyring.changed))
+
+
+def open_prices(settings: Settings) -> GenaiPrices:
+    """Return what tokens cost."""
+    return GenaiPrices({name: price.model_dump(exclude_none=True) for name, price in settings.prices.items()})
+
+
+def open_quota(settings: Settings, engine: Engine, plans: Plans, prices: Prices) -> Quota:
+    """Return what keeps calls within the limits of tokens, requests and money."""
+    said = settings.quotas
+    usual = Usual(
+        Tokens(said.tokens_per_minute, said.tokens_per_day),
+        Tokens(said.key_tokens_per_minute, said.key_tokens_per_day),
+        Tokens(said.user_tokens_per_minute, said.user_tokens_per_day),
+        model_limits(said.models),
+    )
+    return Quota(Quotas(engine), Allowances(usual, PlanNames(engine, plans)), prices)
 
 
 def open_metrics(settings: Settings, cache: AnswerCache, folder: Path) -> Metrics:

@@ -4,6 +4,7 @@ gunicorn builds once and forks; each worker then calls `start`, because threads 
 and `close` at its end.
 """
 
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -31,7 +32,17 @@ from llmapi.providers.transport import Transport
 from llmapi.settings import Settings
 from llmapi.tasks.batches import Batches
 from llmapi.tasks.runner import Tasks
+from llmapi.tenants.keys import Keyring
 from llmapi.tenants.plans import Plans
+from llmapi.tenants.tenants import Tenants
+
+
+FIRST_KEY = """
+  The first key, an admin's of the tenant `default`. It is shown this once; make others with it, or with
+  `flask --app wsgi keys create`, and keep it where secrets are kept:
+
+      {key}
+"""
 
 
 class Attached(Protocol):
@@ -64,6 +75,8 @@ class Services:
     streams: StreamLog
     batches: Batches
     plans: Plans
+    keyring: Keyring
+    tenants: Tenants
     counters_url: str
     attached: list[Attached] = field(default_factory=list)
     begun: float = 0.0
@@ -77,8 +90,18 @@ class Services:
         self.idempotency.start()
         self.webhooks.sender.start()
         self.batches.keeper.start()
+        self.keyring.start()
+        self._show_first_key()
         threading.Thread(target=self._warm_up, args=(settled,), name="warm-up", daemon=True).start()
         self.serving = True
+
+    def _show_first_key(self) -> None:
+        """Make an admin's key where keys are required and there never was one, and show it: once, by one process."""
+        if self.settings.auth != "required" or self.settings.api_keys:
+            return
+        with suppress(LlmApiError):  # the database is away: the next start will
+            if (made := self.keyring.first()) is not None:
+                print(FIRST_KEY.format(key=made[1]), file=sys.stderr, flush=True)  # not the log, which is kept
 
     def _warm_up(self, settled: Callable[[], object]) -> None:
         """Do beforehand what the first request would wait for: heavy imports, the model's process, the price list."""
@@ -109,6 +132,7 @@ class Services:
         self.idempotency.stop()
         self.webhooks.sender.stop(0.0)
         self.batches.keeper.stop()
+        self.keyring.stop()
         for provider in self.providers.values():
             provider.close()
         self.transport.close()

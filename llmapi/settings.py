@@ -60,7 +60,10 @@ class Settings(BaseSettings):
 
     auth: Literal["off", "required"] = knob("off", "required, or off (only while listening on a loopback address)")
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = knob(
-        (), "keys, comma separated, each `key` or `tenant:key`"
+        (), "the operator's own keys, comma separated, each `key` or `tenant:key`; others are made by `flask keys`"
+    )
+    key_pepper: SecretStr = knob(
+        SecretStr(""), "secret that keys are hashed with; empty: made once, in the file key_pepper of the data folder"
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = knob(
         (), "further Host names served while auth is off"
@@ -161,8 +164,6 @@ class Settings(BaseSettings):
     def _guarded(self) -> "Settings":
         if self.auth == "off" and not self.loopback:
             raise ValueError(f"auth: off is refused while listening on {self.host}; set LLMAPI_AUTH=required")
-        if self.auth == "required" and not self.api_keys:
-            raise ValueError("api_keys: LLMAPI_AUTH=required needs LLMAPI_API_KEYS")
         return self
 
     @property
@@ -173,7 +174,7 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """Return every secret value there is, for the log to leave out."""
         vendors = (self.google_api_key, self.openai_api_key, self.anthropic_api_key)
-        known = (*vendors, self.webhook_key, *self.api_keys)
+        known = (*vendors, self.webhook_key, self.key_pepper, *self.api_keys)
         return [value for each in known for value in each.get_secret_value().split(":") if len(value) >= 8]
 
     def secret(self, name: str) -> str:

@@ -1,0 +1,47 @@
+"""The pepper of the keys' digests; where the operator sets none, one is made once, in a private file."""
+
+import os
+import secrets
+from pathlib import Path
+
+from llmapi.core.errors import BadSetting
+
+FILE = "key_pepper"
+SHORTEST = 16  # characters
+
+
+def pepper_of(setting: str, folder: Path) -> bytes:
+    """Return the pepper; raises BadSetting. Of processes that start at once, one makes the file and all read it."""
+    if setting and len(setting) < SHORTEST:
+        raise BadSetting(f"key_pepper: LLMAPI_KEY_PEPPER needs {SHORTEST} characters at least, better 43 random ones")
+    return (setting or kept_in(folder / FILE)).encode()
+
+
+def kept_in(file: Path) -> str:
+    """Return what the file holds, which is made if it is not there; never seen half written."""
+    try:
+        if not file.exists():
+            make(file)
+        kept = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSetting(f"the file {file} cannot be used: {type(error).__name__}") from error
+    if len(kept) < SHORTEST:
+        raise BadSetting(f"the file {file} does not hold a pepper: put it back, or set LLMAPI_KEY_PEPPER")
+    return kept
+
+
+def make(file: Path) -> None:
+    """Write a new pepper to a file of its own, then give it the name, unless another was quicker."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
+    handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as written:
+            written.write(secrets.token_urlsafe(32) + "\n")
+            written.flush()
+            os.fsync(written.fileno())
+        os.link(draft, file)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
