@@ -32,6 +32,7 @@ from llmapi.api.v1 import websocket
 from llmapi.api.v1.chat import bp as chat
 from llmapi.api.v1.classify import bp as classify
 from llmapi.api.v1.code import bp as code
+from llmapi.api.v1.costs import bp as costs
 from llmapi.api.v1.dead_letters import bp as dead_letters
 from llmapi.api.v1.job_events import bp as job_events
 from llmapi.api.v1.jobs import bp as jobs
@@ -39,6 +40,7 @@ from llmapi.api.v1.models import bp as models
 from llmapi.api.v1.plans import bp as plans
 from llmapi.api.v1.streams import bp as streams
 from llmapi.api.v1.text import bp as text
+from llmapi.api.v1.usage import bp as usage
 from llmapi.cli import install as install_commands
 from llmapi.api.v1.webhooks import bp as webhooks
 from llmapi.services import Services
@@ -47,7 +49,9 @@ OPENAI = (chat_completions, responses, kept, embeddings, decisions, files, batch
 WORK = (jobs, dead_letters, job_events, webhooks)
 LIVE = (streams, websocket.bp)
 ADMIN = (plans,)
-BLUEPRINTS = (text, code, classify, chat, *OPENAI, *LIVE, *WORK, *ADMIN, models, invoke, query, stats, operations)
+MONEY = (usage, costs)
+OURS = (*LIVE, *WORK, *ADMIN, *MONEY)
+BLUEPRINTS = (text, code, classify, chat, *OPENAI, *OURS, models, invoke, query, stats, operations)
 EXPOSED = ["X-Request-ID", "Cache-Status", "Server-Timing", "RateLimit", "RateLimit-Policy", "Retry-After", "Location"]
 EXPOSED += ["Idempotent-Replayed", "X-Cost-USD", "X-Stream-ID"]
 

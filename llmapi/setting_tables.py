@@ -48,6 +48,8 @@ class Limits(BaseModel):
     job_events: str = knob("240/minute", "GET /v1/jobs/{id}/events")
     webhooks: str = knob("600/minute", "/v1/webhooks")
     plans: str = knob("600/minute", "/v1/plans")
+    usage: str = knob("240/minute", "GET /v1/usage")
+    costs: str = knob("240/minute", "GET /v1/costs")
     models: str = knob("600/minute", "GET /v1/models")
     invoke: str = knob("120/minute", "POST /invoke")
     query: str = knob("120/minute", "POST /api/query")

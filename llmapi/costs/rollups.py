@@ -3,68 +3,69 @@
 A row adds to three sums (db/tables/usage.py); rows of one transaction are added up before the database is asked.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Dialect, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from llmapi.core.events import KEPT
+from llmapi.db.columns import EPOCH, MICROSECOND
 from llmapi.db.tables.usage import days, hours, users
 
 Row = Mapping[str, Any]
 Key = tuple[Any, ...]
 
 FINE = frozenset({"ok", "abandoned"})  # all other statuses are failures
-NAMES = (
-    "requests", "failures", "kept", "unpriced", "input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens",
-    "cost", "saved", "duration",
-)  # fmt: skip
-
-
-def _upsert(table: Table, insert: Callable[[Table], Any]) -> Any:
-    put = insert(table)
-    added = {name: table.c[name] + put.excluded[name] for name in NAMES}
-    return put.on_conflict_do_update(index_elements=list(table.primary_key), set_=added)
-
-
+HOUR, DAY = 3_600_000_000, 86_400_000_000  # microseconds, as Instant keeps them
 TABLES = (hours, days, users)  # always in this order, each by its key: transactions that wait for each other end
-UPSERTS: Mapping[str, tuple[Any, ...]] = MappingProxyType(
+
+
+def _upsert(table: Table, insert: Callable[[Table], Any], dialect: Dialect) -> str:
+    """Return the statement that takes a row's values by their place: put together once, it runs in a third of the
+    time SQLAlchemy needs to look at its parameters."""
+    put = insert(table)
+    sums = [column.name for column in table.columns if not column.primary_key]
+    added = {name: table.c[name] + put.excluded[name] for name in sums}
+    return str(put.on_conflict_do_update(index_elements=list(table.primary_key), set_=added).compile(dialect=dialect))
+
+
+SQLITE: Dialect = sqlite.dialect(paramstyle="qmark")
+POSTGRESQL: Dialect = postgresql.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
+UPSERTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "sqlite": tuple(_upsert(table, sqlite.insert) for table in TABLES),
-        "postgresql": tuple(_upsert(table, postgresql.insert) for table in TABLES),
+        "sqlite": tuple(_upsert(table, sqlite.insert, SQLITE) for table in TABLES),
+        "postgresql": tuple(_upsert(table, postgresql.insert, POSTGRESQL) for table in TABLES),
     }
 )
-COLUMNS = tuple((*(column.name for column in table.primary_key), *NAMES) for table in TABLES)
 
 
-def add(connection: Connection, rows: Sequence[Row]) -> None:
+def add(connection: Connection, rows: Iterable[Row]) -> None:
     """Add ledger rows, given as the columns they were inserted with, to the sums; in the caller's transaction."""
-    for found, upsert, columns in zip(merged(rows), UPSERTS[connection.dialect.name], COLUMNS, strict=True):
+    for found, upsert in zip(merged(rows), UPSERTS[connection.dialect.name], strict=True):
         if found:
-            wanted = [dict(zip(columns, (*key, *found[key]), strict=True)) for key in sorted(found)]
-            connection.execute(upsert, wanted)
+            connection.exec_driver_sql(upsert, [(*key, *found[key]) for key in sorted(found)])
 
 
 def merged(rows: Iterable[Row]) -> tuple[dict[Key, list[Any]], ...]:
-    """Return what rows add to each table: by the values of its primary key the sums, in the order of NAMES."""
+    """Return what rows add to each table: by the values of its primary key the sums, in the order of its columns."""
     by_hour: dict[Key, list[Any]] = {}
     by_day: dict[Key, list[Any]] = {}
     by_user: dict[Key, list[Any]] = {}
     for row in rows:
-        amounts = measures(row)
-        hour = row["at"].replace(minute=0, second=0, microsecond=0)
-        day, who, key = hour.replace(hour=0), (row["tenant"], hour, row["project"]), row["key"]
+        amounts, tenant, project, key = measures(row), row["tenant"], row["project"], row["key"]
+        at = (row["at"] - EPOCH) // MICROSECOND
+        hour, day = at - at % HOUR, at - at % DAY
         what = (row["task"], row["provider"], row["model"], row["cache"], row["experiment"], row["batch"])
-        _add(by_hour, (*who, *what), amounts)
-        _add(by_day, (who[0], day, who[2], key, *what), amounts)
-        _add(by_user, (who[0], day, who[2], key, row["user"]), amounts)
+        _add(by_hour, (tenant, hour, project, *what), amounts)
+        _add(by_day, (tenant, day, project, key, *what), amounts)
+        _add(by_user, (tenant, day, project, key, row["user"]), amounts)
     return by_hour, by_day, by_user
 
 
 def measures(row: Row) -> list[Any]:
-    """Return what one ledger row counts for, in the order of NAMES."""
+    """Return what one ledger row counts for, in the order of the tables' columns."""
     cost = row["cost"]
     return [
         1,
