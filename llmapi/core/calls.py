@@ -169,6 +169,7 @@ class Attempt:
     status: str  # "ok" or the error's code
     wait: float = 0.0  # seconds slept before it
     usage: Usage = NOTHING  # what it was billed for although it failed; a good attempt's usage is the answer's
+    own_key: bool = False  # made with the caller's own key, or its tenant's: the operator pays nothing for it
 
 
 def anything(_: Completion) -> bool:
@@ -213,7 +214,7 @@ class Call:
     tools: tuple[Tool, ...] = ()
     tool_choice: str = ""  # auto, none, required, or a tool's name; "": the provider's default
     policy: Policy = ORDERED
-    provider_key: str = field(default="", repr=False)  # the caller's own key for the provider; for this call only
+    provider_key: str = field(default="", repr=False)  # the caller's own key; below Route its tenant's stored one too
     again: bool = False  # a client's library repeats a call whose answer it lost: join it rather than pay twice
     sending: Callable[[], None] = nothing
     refused: Callable[[Any], None] = nothing
@@ -238,3 +239,8 @@ class Facts:
     ttl: float | None = None  # seconds a kept answer stays good
     attempts: tuple[Attempt, ...] = ()
     provider_time: float = 0.0  # seconds spent waiting for providers
+
+    @property
+    def own_key(self) -> bool:
+        """Say whether providers were asked, and with no key of the operator's."""
+        return bool(self.attempts) and all(attempt.own_key for attempt in self.attempts)

@@ -35,7 +35,7 @@ class CallFinished:
     payer: Payer = NOBODY
     entry: str = ""  # as in Call
     batch: bool = False
-    own_key: bool = False  # paid for with the caller's own key: the operator pays nothing
+    own_key: bool = False  # paid for with the caller's own key or its tenant's: the operator pays nothing
     question: str = ""  # the key its answer is cached under: equal for equal questions, tells nothing about them
     max_tokens: int = 0
 

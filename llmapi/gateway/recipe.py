@@ -18,7 +18,7 @@ from llmapi.gateway.overload import Gates
 from llmapi.gateway.pipeline import Stage, compose
 from llmapi.gateway.retry import Nap, Retry, nap
 from llmapi.gateway.retry_budget import RetryBudget
-from llmapi.gateway.route import Route
+from llmapi.gateway.route import Route, StoredKeys, none_stored
 from llmapi.gateway.telemetry import Telemetry
 
 RECENT = 256  # last answers a worker can give again to a client that lost them
@@ -42,6 +42,7 @@ def build_gateway(
     prices: Prices,
     guards: Guards | None = None,
     quota: Stage | None = None,
+    keys: StoredKeys = none_stored,
     attempts: int = 3,
     base: float = 0.5,
     cap: float = 8.0,
@@ -53,6 +54,7 @@ def build_gateway(
     """Return the handler that takes a call through every stage to its provider and the reply back.
 
     quota: holds what a call may use (quota.py); None: nothing is limited
+    keys: what tenants have stored to be used instead of the operator's
     attempts, base, cap: how often a candidate is asked in all, and the first and the longest backoff in seconds
     sleep, jitter, clock, now: time and chance, replaced by tests
     """
@@ -63,7 +65,7 @@ def build_gateway(
         Caching(cache, MemoryCache(RECENT, RECENT_TIME, clock)),  # before anything that costs: a kept answer is free
         *([quota] if quota else []),  # below caching: a kept answer uses nothing; above coalesce: each is under his own
         Coalesce(clock),  # below caching: who shares an answer has missed; above route: one asking, whole
-        Route(Balancer(clock, jitter), resting),  # above retry: each candidate has attempts of its own
+        Route(Balancer(clock, jitter), resting, keys),  # above retry: each candidate has attempts of its own
         Retry(attempts, base, cap, sleep, jitter, resting=resting, budget=guard.budget),  # the only one that asks twice
         guard.breakers,  # below retry: each attempt passes it, so that none waits for a model that is away
         guard.gates,  # next to the provider: a place is held only while it is asked, not while a retry waits

@@ -94,7 +94,8 @@ class Retry:
 
     def _attempt(self, tries: _Tries) -> Reply:
         """Ask once; a failure leaves here knowing everything that was tried before it."""
-        this = Attempt(tries.target.provider, tries.target.model, "ok", tries.wait)
+        own_key = bool(tries.call.provider_key)
+        this = Attempt(tries.target.provider, tries.target.model, "ok", tries.wait, own_key=own_key)
         first, tries.first = tries.first, False
         try:
             reply = _ask(tries, this)

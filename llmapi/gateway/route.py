@@ -1,6 +1,7 @@
 """The candidates of a model name are asked in turn, until one answers or a failure ends the search."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf
 
 from llmapi.core.calls import Call, Target
@@ -30,7 +31,13 @@ KINDS: tuple[tuple[type[LlmApiError], Failure], ...] = (
     (ContextTooLong, "context"),
     (ProviderRefused, "blocked"),
 )
+StoredKeys = Callable[[str, str], str]  # the key a tenant has stored for a provider, or ""
 OWN_FAULTS = frozenset({"unavailable", "throttled", "timeout", "invalid"})  # the others are the question's
+
+
+def none_stored(tenant: str, provider: str) -> str:
+    """Return no key."""
+    return ""
 
 
 class Route:
@@ -39,13 +46,19 @@ class Route:
     Once a candidate has given its first chunk it is the one: half an answer is never continued by another model.
 
     resting: says which candidates would refuse at once, and so are only asked when all others failed
+    keys: what tenants have stored. From here down such a call is one with a key of its own; above it is like any
+        other, for all calls of a tenant are made with the same key and may share answers
     """
 
     def __init__(
-        self, balancer: Balancer | None = None, resting: Callable[[Target], bool] = lambda target: False
+        self,
+        balancer: Balancer | None = None,
+        resting: Callable[[Target], bool] = lambda target: False,
+        keys: StoredKeys = none_stored,
     ) -> None:
         self._balancer = balancer or Balancer()
         self._resting = resting
+        self._keys = keys
 
     def __call__(self, call: Call, proceed: Handler) -> Reply:
         trail, failure = Trail(), None
@@ -66,15 +79,21 @@ class Route:
             failure = None  # it refers back here by its traceback: let both go
 
     def _ask(self, target: Target, call: Call, proceed: Handler) -> Reply:
+        call = self._at(target, call)
         asking = self._balancer.started(target)
         try:
-            reply = proceed(call.at(target))
+            reply = proceed(call)
         except BaseException as error:
             asking.ended(own_fault(error, call))
             raise
         asking.answered()
         reply.told(provider=target.provider, model=target.model)
         return reply.when_ended(lambda _, error: asking.ended(own_fault(error, call)))
+
+    def _at(self, target: Target, call: Call) -> Call:
+        """Return the call addressed to a candidate, with the key its tenant has there unless it brings its own."""
+        key = call.provider_key or self._keys(call.tenant, target.provider)
+        return replace(call, target=target, provider_key=key) if key else call.at(target)
 
     def _candidates(self, call: Call) -> list[Target]:
         """Return who can do what the call needs, best first; raises ValidationFailed when nobody can."""

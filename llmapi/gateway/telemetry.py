@@ -64,7 +64,7 @@ class Telemetry:
                     payer=call.payer,
                     entry=call.entry,
                     batch=call.batch,
-                    own_key=bool(call.provider_key),
+                    own_key=bool(call.provider_key) or facts.own_key,
                     question=cache_key(call),
                     max_tokens=call.max_tokens,
                 )

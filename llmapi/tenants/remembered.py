@@ -70,9 +70,11 @@ class Remembered(Generic[K, V]):
             if known is None:
                 raise
             known.renewing = False
-            if self._outlives or now - known.at < self._seconds:
-                return known.value
-            raise
+            if self._outlives:
+                known.at = max(known.at, now - self._seconds / 2)  # one thread at a time looks again, no other waits
+            if now - known.at >= self._seconds:
+                raise
+            return known.value
         with self._lock:
             self._known[key] = fresh
         return fresh.value
