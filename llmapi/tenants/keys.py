@@ -196,7 +196,7 @@ class Keyring:
         with writing(self._engine) as connection:
             if connection.execute(claim).rowcount == 0:
                 return None
-            values = {"name": "first", "role": "admin", "scopes": None, "addresses": ()}
+            values = {"name": "first", "role": "admin", "scopes": None, "addresses": (), "project": "", "plan": ""}
             made = self._insert(connection, OPERATORS_TENANT, values)
             note_change(connection)
         self.changed()

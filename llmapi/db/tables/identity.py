@@ -11,7 +11,7 @@ tenants = Table(
     Column("id", String(64), primary_key=True),
     Column("name", String(128), nullable=False),
     Column("state", String(16), nullable=False),  # active, suspended
-    Column("plan", String(64), nullable=False, server_default=""),
+    Column("plan", String(64), nullable=False),
     Column("created", Instant, nullable=False),
 )
 
@@ -30,14 +30,14 @@ keys = Table(
     metadata,
     Column("id", String(64), primary_key=True),  # the public part of the key; sorts by time
     Column("tenant", String(64), nullable=False),
-    Column("project", String(64), nullable=False, server_default=""),
+    Column("project", String(64), nullable=False),
     Column("name", String(128), nullable=False),
     Column("role", String(16), nullable=False),
     Column("scopes", Text),  # JSON list; NULL: all of the role's
     Column("addresses", Text, nullable=False, server_default="[]"),  # JSON list of networks; empty: from anywhere
     Column("requires_signature", Boolean, nullable=False, server_default=false()),
     Column("may_name_user", Boolean, nullable=False, server_default=false()),
-    Column("plan", String(64), nullable=False, server_default=""),  # "": the tenant's
+    Column("plan", String(64), nullable=False),  # "": the tenant's
     Column("state", String(16), nullable=False),  # active, revoked
     Column("digest", String(64), nullable=False),  # of the whole key, with a pepper the database does not have
     Column("previous_digest", String(64)),

@@ -34,7 +34,7 @@ tickets = Table(
     Column("tenant", String(64), nullable=False),
     Column("name", String(64), nullable=False),  # whose key it stands for, as limits count it
     Column("expires", Instant, nullable=False),
-    Column("key", String(64), nullable=False, server_default=""),  # the key's public id; "": nobody was asked for one
-    Column("user", String(128), nullable=False, server_default=""),
+    Column("key", String(64)),  # its public id; NULL: nobody was asked for a key
+    Column("user", String(128)),  # whom its holder named
 )
 Index("ix_socket_tickets_expires", tickets.c.expires)

@@ -13,8 +13,8 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("batches", sa.Column("payer", sa.Text, nullable=False, server_default="{}"))
-    op.add_column("socket_tickets", sa.Column("key", sa.String(64), nullable=False, server_default=""))
-    op.add_column("socket_tickets", sa.Column("user", sa.String(128), nullable=False, server_default=""))
+    op.add_column("socket_tickets", sa.Column("key", sa.String(64)))
+    op.add_column("socket_tickets", sa.Column("user", sa.String(128)))
     tenants()
     keys()
     changes()
@@ -34,12 +34,12 @@ def tenants() -> None:
         sa.Column("id", sa.String(64), nullable=False),
         sa.Column("name", sa.String(128), nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
-        sa.Column("plan", sa.String(64), nullable=False, server_default=""),
+        sa.Column("plan", sa.String(64), nullable=False),
         sa.Column("created", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_tenants"),
     )
     now = round(datetime.now(UTC).timestamp() * 1_000_000)
-    op.bulk_insert(made, [{"id": "default", "name": "Default", "state": "active", "created": now}])
+    op.bulk_insert(made, [{"id": "default", "name": "Default", "state": "active", "plan": "", "created": now}])
     op.create_table(
         "projects",
         sa.Column("tenant", sa.String(64), nullable=False),
@@ -55,14 +55,14 @@ def keys() -> None:
         "api_keys",
         sa.Column("id", sa.String(64), nullable=False),
         sa.Column("tenant", sa.String(64), nullable=False),
-        sa.Column("project", sa.String(64), nullable=False, server_default=""),
+        sa.Column("project", sa.String(64), nullable=False),
         sa.Column("name", sa.String(128), nullable=False),
         sa.Column("role", sa.String(16), nullable=False),
         sa.Column("scopes", sa.Text),
         sa.Column("addresses", sa.Text, nullable=False, server_default="[]"),
         sa.Column("requires_signature", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("may_name_user", sa.Boolean, nullable=False, server_default=sa.false()),
-        sa.Column("plan", sa.String(64), nullable=False, server_default=""),
+        sa.Column("plan", sa.String(64), nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("digest", sa.String(64), nullable=False),
         sa.Column("previous_digest", sa.String(64)),
