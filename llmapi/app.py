@@ -36,9 +36,13 @@ from llmapi.api.v1.costs import bp as costs
 from llmapi.api.v1.dead_letters import bp as dead_letters
 from llmapi.api.v1.job_events import bp as job_events
 from llmapi.api.v1.jobs import bp as jobs
+from llmapi.api.v1.keys import bp as keys
+from llmapi.api.v1.me import bp as me
 from llmapi.api.v1.models import bp as models
 from llmapi.api.v1.plans import bp as plans
+from llmapi.api.v1.projects import bp as projects
 from llmapi.api.v1.streams import bp as streams
+from llmapi.api.v1.tenants import bp as tenants
 from llmapi.api.v1.text import bp as text
 from llmapi.api.v1.usage import bp as usage
 from llmapi.cli import install as install_commands
@@ -48,7 +52,7 @@ from llmapi.services import Services
 OPENAI = (chat_completions, responses, kept, embeddings, decisions, files, batches)
 WORK = (jobs, dead_letters, job_events, webhooks)
 LIVE = (streams, websocket.bp)
-ADMIN = (plans,)
+ADMIN = (me, keys, projects, tenants, plans)
 MONEY = (usage, costs)
 OURS = (*LIVE, *WORK, *ADMIN, *MONEY)
 BLUEPRINTS = (text, code, classify, chat, *OPENAI, *OURS, models, invoke, query, stats, operations)

@@ -16,6 +16,7 @@ from llmapi.core.errors import NotFound, Overloaded, ValidationFailed
 from llmapi.core.money import NANOS_A_DOLLAR, dollars
 from llmapi.db.columns import EPOCH
 from llmapi.db.engine import reading, writing
+from llmapi.db.tables.identity import keys, tenants
 from llmapi.db.tables.plans import plans
 
 ANY_ROUTE = "*"
@@ -174,8 +175,12 @@ class Plans:
         return self._changed(row)
 
     def delete(self, name: str) -> None:
-        """Delete a plan; raises NotFound."""
+        """Delete a plan; raises NotFound, and ValidationFailed while a tenant or an active key is under it."""
+        under = select(tenants.c.id).where(tenants.c.plan == name)
+        used = under.union_all(select(keys.c.id).where(keys.c.plan == name, keys.c.state == "active")).limit(1)
         with writing(self._engine) as connection:
+            if connection.execute(used).one_or_none() is not None:
+                raise ValidationFailed("the plan is in use", fields={"name": ["A tenant or a key is under it."]})
             if connection.execute(delete(plans).where(plans.c.name == name)).rowcount == 0:
                 raise NotFound("There is no such plan.")
         self._until = 0.0
