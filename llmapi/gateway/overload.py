@@ -1,6 +1,7 @@
 """As many calls at a provider at once as it bears, found by asking; the others are told to come back, at once.
 
 A queue before a slow provider only makes everyone late, so a call beyond the limit waits for a moment and is refused.
+Who goes first of those who wait, and who is refused when too many do, is fair to tenants (overload_line.py).
 The limit is found as TCP finds its window: additive increase, multiplicative decrease, with slow start after a loss.
 
 source: Chiu and Jain, Analysis of the Increase and Decrease Algorithms for Congestion Avoidance (1989); RFC 5681;
@@ -8,17 +9,16 @@ the AIMD limit of Netflix's concurrency-limits
 """
 
 import threading
-from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from llmapi.core.calls import Call
 from llmapi.core.clock import Monotonic, monotonic
 from llmapi.core.errors import CallEnded, Overloaded
-from llmapi.core.lifetime import Lifetime
 from llmapi.core.reply import Handler, Reply
 from llmapi.gateway.blame import asks_to_slow_down, seems_busy
+from llmapi.gateway.overload_line import Line, Waiter
 
 CUT = 0.7
 LONGEST_HINT = 30.0  # seconds
@@ -39,12 +39,6 @@ class _Place:
     start: float
 
 
-@dataclass(slots=True)
-class _Waiter:
-    woken: threading.Event = field(default_factory=threading.Event)
-    placed: bool = False
-
-
 class _Gate:
     """The places at one provider."""
 
@@ -52,7 +46,7 @@ class _Gate:
         self._bounds = bounds
         self._clock = clock
         self._lock = threading.Lock()
-        self._waiting: deque[_Waiter] = deque()
+        self._waiting = Line()
         self._in_flight = 0
         self._limit = float(bounds.most)
         self._known = float(bounds.most)  # up to here it worked before: regained quickly, one for each answer
@@ -60,21 +54,18 @@ class _Gate:
         self._answered = False  # since the last cut
         self._usual = 1.0  # seconds a place is held, a moving average
 
-    def enter(self, lifetime: Lifetime) -> _Place:
+    def enter(self, call: Call) -> _Place:
         """Take a place, after a short wait if need be; raises Overloaded, CallEnded."""
         with self._lock:
             if not self._waiting and self._free():
                 return self._place()
-            if self._bounds.wait <= 0 or len(self._waiting) >= max(1.0, self._limit / 4):
-                raise self._refusal()
-            waiter = _Waiter()
-            self._waiting.append(waiter)
-        forget = lifetime.on_end(waiter.woken.set)
+            waiter = self._lined_up(call)
+        forget = call.lifetime.on_end(waiter.woken.set)
         try:
-            waiter.woken.wait(min(self._bounds.wait, lifetime.remaining()))
+            waiter.woken.wait(min(self._bounds.wait, call.lifetime.remaining()))
         finally:
             forget()
-        return self._after_waiting(waiter, lifetime)
+        return self._after_waiting(waiter, call)
 
     def answered(self) -> None:
         """Note a first chunk: the limit grows, if it is what holds calls back."""
@@ -86,7 +77,7 @@ class _Gate:
                 self._fill()
 
     def leave(self, place: _Place) -> None:
-        """Give the place to who has waited longest."""
+        """Give the place to whose turn it is."""
         with self._lock:
             self._usual += 0.1 * (self._clock() - place.start - self._usual)
             self._in_flight -= 1
@@ -113,16 +104,29 @@ class _Gate:
             limit, waiting = int(self._limit), len(self._waiting)
             return {"in_flight": self._in_flight, "limit": limit, "most": self._bounds.most, "waiting": waiting}
 
-    def _after_waiting(self, waiter: _Waiter, lifetime: Lifetime) -> _Place:
+    def _lined_up(self, call: Call) -> Waiter:
+        """Stand in the line, in another's place if it is full and he is greedier."""
+        if self._bounds.wait <= 0:
+            raise self._refusal()
+        waiter = Waiter(call.tenant, call.priority)
+        if len(self._waiting) >= max(1.0, self._limit / 4):
+            gone = self._waiting.make_room(waiter)
+            if gone is waiter:
+                raise self._refusal()
+            gone.woken.set()
+        self._waiting.enter(waiter)
+        return waiter
+
+    def _after_waiting(self, waiter: Waiter, call: Call) -> _Place:
         with self._lock:
             if not waiter.placed:
-                self._waiting.remove(waiter)
-            elif not lifetime.ended:
+                self._waiting.leave(waiter)
+            elif not call.lifetime.ended:
                 return _Place(self._cuts, self._clock())
             else:
                 self._in_flight -= 1
                 self._fill()
-            if lifetime.ended:
+            if call.lifetime.ended:
                 raise CallEnded("the caller left before the provider was asked")
             raise self._refusal()
 
@@ -135,7 +139,7 @@ class _Gate:
 
     def _fill(self) -> None:
         while self._waiting and self._free():
-            waiter = self._waiting.popleft()
+            waiter = self._waiting.next()
             self._in_flight += 1
             waiter.placed = True
             waiter.woken.set()
@@ -169,7 +173,7 @@ class Gates:
 
     def __call__(self, call: Call, proceed: Handler) -> Reply:
         gate = self._of((call.target or call.targets[0]).provider)
-        place = gate.enter(call.lifetime)
+        place = gate.enter(call)
         try:
             reply = proceed(call)
         except BaseException as error:
