@@ -41,6 +41,8 @@ from llmapi.api.v1.me import bp as me
 from llmapi.api.v1.models import bp as models
 from llmapi.api.v1.plans import bp as plans
 from llmapi.api.v1.projects import bp as projects
+from llmapi.api.v1.provider_keys import bp as provider_keys
+from llmapi.api.v1.provider_keys import signing
 from llmapi.api.v1.streams import bp as streams
 from llmapi.api.v1.tenants import bp as tenants
 from llmapi.api.v1.text import bp as text
@@ -52,7 +54,7 @@ from llmapi.services import Services
 OPENAI = (chat_completions, responses, kept, embeddings, decisions, files, batches)
 WORK = (jobs, dead_letters, job_events, webhooks)
 LIVE = (streams, websocket.bp)
-ADMIN = (me, keys, projects, tenants, plans)
+ADMIN = (me, keys, projects, tenants, plans, provider_keys, signing)
 MONEY = (usage, costs)
 OURS = (*LIVE, *WORK, *ADMIN, *MONEY)
 BLUEPRINTS = (text, code, classify, chat, *OPENAI, *OURS, models, invoke, query, stats, operations)

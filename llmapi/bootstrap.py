@@ -18,6 +18,7 @@ from llmapi.db.schema import upgrade
 from llmapi.events.bus import EventBus
 from llmapi.events.logs import log_calls
 from llmapi.events.metrics import Metrics
+from llmapi.events.redaction import hide
 from llmapi.events.webhook_outbox import WebhookOutbox
 from llmapi.events.webhooks import open_webhooks
 from llmapi.gateway.breaker import Breakers
@@ -28,6 +29,7 @@ from llmapi.gateway.quota import Quota
 from llmapi.gateway.recipe import Guards, build_gateway
 from llmapi.gateway.retry_budget import RetryBudget
 from llmapi.gateway.retry import Nap, nap
+from llmapi.gateway.route import StoredKeys
 from llmapi.gateway.streams import StreamLog
 from llmapi.jobs import engines
 from llmapi.jobs.engines import JobEngine, Pace
@@ -50,11 +52,15 @@ from llmapi.tasks.later import KIND, TaskJob
 from llmapi.tasks.runner import Task, TaskDefaults, Tasks
 from llmapi.tenants.allowances import Allowances, PlanNames, Tokens, Usual, model_limits
 from llmapi.tenants.keys import Keyring
+from llmapi.tenants.nonces import Nonces
 from llmapi.tenants.pepper import pepper_of
 from llmapi.tenants.plans import Plans
 from llmapi.tenants.quotas import Quotas
+from llmapi.tenants.provider_keys import ProviderKeys
+from llmapi.tenants.sealing import Seal
+from llmapi.tenants.signing import Signatures, SigningSecrets
 from llmapi.tenants.tenants import Tenants
-from llmapi.vendors import configured, open_models, open_providers
+from llmapi.vendors import configured, key_takers, open_models, open_providers
 
 LOCAL_QUEUE = 32  # calls that may wait for each slot of the embedded model
 
@@ -75,6 +81,7 @@ class Known(NamedTuple):
 
     keyring: Keyring
     tenants: Tenants
+    signatures: Signatures
 
 
 def build(settings: Settings, *, sleep: Nap = nap) -> Services:
@@ -90,7 +97,9 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
     bus = EventBus([metrics, log_calls])
     plans, prices = Plans(engine), open_prices(settings)
     quota = open_quota(settings, engine, plans, prices)
-    calling = open_calling(settings, folder, cache, bus, sleep, prices=prices, quota=quota)
+    seal = Seal(key.get_secret_value() for key in settings.secret_key)
+    stored = ProviderKeys(engine, seal, providers=key_takers(settings))
+    calling = open_calling(settings, folder, cache, bus, sleep, prices=prices, quota=quota, stored=stored)
     metrics.watch_gates(calling.guards.gates.states)
     webhooks = open_webhooks(engine, allow=settings.webhook_allow, key=settings.webhook_key.get_secret_value())
     jobs = open_jobs(settings, engine, bus, webhooks.outbox)
@@ -110,13 +119,22 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
         streams=StreamLog(engine),
         batches=many,
         plans=plans,
-        **open_identity(settings, engine, folder)._asdict(),
+        provider_keys=stored,
+        **open_identity(settings, engine, folder, seal)._asdict(),
         counters_url=counters_of(settings, folder),
     )
 
 
 def open_calling(
-    settings: Settings, folder: Path, cache: AnswerCache, bus: Bus, sleep: Nap, *, prices: Prices, quota: Quota
+    settings: Settings,
+    folder: Path,
+    cache: AnswerCache,
+    bus: Bus,
+    sleep: Nap,
+    *,
+    prices: Prices,
+    quota: Quota,
+    stored: ProviderKeys,
 ) -> Calling:
     """Return the line a question goes along, from the tasks to the vendors."""
     transport, guards = Transport(), open_guards(settings, bus)
@@ -130,6 +148,7 @@ def open_calling(
         prices=prices,
         guards=guards,
         quota=quota,
+        keys=hidden(stored),
         attempts=settings.retry_attempts,
         sleep=sleep,
     )
@@ -137,10 +156,23 @@ def open_calling(
     return Calling(tasks, models, usable, transport, prices, guards)
 
 
-def open_identity(settings: Settings, engine: Engine, folder: Path) -> Known:
+def hidden(stored: ProviderKeys) -> StoredKeys:
+    """Return tenants' stored keys, or "", as the gateway asks for them: no log line shows one in use."""
+
+    def key(tenant: str, provider: str) -> str:
+        if (found := stored.get(tenant, provider)) is None:
+            return ""
+        hide(found.get_secret_value())
+        return found.get_secret_value()
+
+    return key
+
+
+def open_identity(settings: Settings, engine: Engine, folder: Path, seal: Seal) -> Known:
     """Return keys and tenants; where no pepper is set, one is made in the data folder at the first start."""
     keyring = Keyring(engine, pepper_of(settings.key_pepper.get_secret_value(), folder))
-    return Known(keyring, Tenants(engine, changed=keyring.changed))
+    signatures = Signatures(SigningSecrets(engine, seal), Nonces(engine))
+    return Known(keyring, Tenants(engine, changed=keyring.changed), signatures)
 
 
 def open_prices(settings: Settings) -> GenaiPrices:

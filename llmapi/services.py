@@ -34,6 +34,8 @@ from llmapi.tasks.batches import Batches
 from llmapi.tasks.runner import Tasks
 from llmapi.tenants.keys import Keyring
 from llmapi.tenants.plans import Plans
+from llmapi.tenants.provider_keys import ProviderKeys
+from llmapi.tenants.signing import Signatures
 from llmapi.tenants.tenants import Tenants
 
 
@@ -76,6 +78,8 @@ class Services:
     batches: Batches
     plans: Plans
     keyring: Keyring
+    signatures: Signatures
+    provider_keys: ProviderKeys
     tenants: Tenants
     counters_url: str
     attached: list[Attached] = field(default_factory=list)

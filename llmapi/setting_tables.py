@@ -52,6 +52,8 @@ class Limits(BaseModel):
     projects: str = knob("240/minute", "/v1/projects")
     tenants: str = knob("240/minute", "/v1/tenants")
     plans: str = knob("600/minute", "/v1/plans")
+    provider_keys: str = knob("240/minute", "/v1/provider-keys")
+    signing_secrets: str = knob("60/minute", "/v1/keys/{id}/signing-secret")
     usage: str = knob("240/minute", "GET /v1/usage")
     costs: str = knob("240/minute", "GET /v1/costs")
     models: str = knob("600/minute", "GET /v1/models")

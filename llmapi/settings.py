@@ -65,6 +65,9 @@ class Settings(BaseSettings):
     key_pepper: SecretStr = knob(
         SecretStr(""), "secret that keys are hashed with; empty: made once, in the file key_pepper of the data folder"
     )
+    secret_key: Annotated[tuple[SecretStr, ...], NoDecode] = knob(
+        (), "Fernet keys, comma separated, newest first, that encrypt tenants' provider keys and signing secrets"
+    )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = knob(
         (), "further Host names served while auth is off"
     )
@@ -154,7 +157,13 @@ class Settings(BaseSettings):
         return init_settings, InitSettingsSource(settings_cls, secrets_in_files()), env_settings, file
 
     @field_validator(
-        "api_keys", "allowed_hosts", "cors_origins", "webhook_allow", "idempotency_retry_unknown", mode="before"
+        "api_keys",
+        "secret_key",
+        "allowed_hosts",
+        "cors_origins",
+        "webhook_allow",
+        "idempotency_retry_unknown",
+        mode="before",
     )
     @classmethod
     def _comma_separated(cls, value: Any) -> Any:
@@ -174,7 +183,7 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """Return every secret value there is, for the log to leave out."""
         vendors = (self.google_api_key, self.openai_api_key, self.anthropic_api_key)
-        known = (*vendors, self.webhook_key, self.key_pepper, *self.api_keys)
+        known = (*vendors, self.webhook_key, self.key_pepper, *self.secret_key, *self.api_keys)
         return [value for each in known for value in each.get_secret_value().split(":") if len(value) >= 8]
 
     def secret(self, name: str) -> str:

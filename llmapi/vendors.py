@@ -64,6 +64,11 @@ def key_of(vendor: Vendor, settings: Settings) -> str:
     return settings.secret(vendor.key_name) if vendor.key_name else ""
 
 
+def key_takers(settings: Settings) -> frozenset[str]:
+    """Return the vendors that a tenant may have a key of its own for."""
+    return frozenset(vendor.name for vendor in (*VENDORS, *vendors_of(settings)) if vendor.key_name)
+
+
 def vendors_of(settings: Settings) -> list[Vendor]:
     """Return the vendors that speak OpenAI's format: the known ones, and those of llmapi.toml, which win."""
     own = {

@@ -15,6 +15,7 @@ from structlog.contextvars import bind_contextvars, get_contextvars
 
 HIDDEN: Final = "***"
 OF_REQUEST: Final = "hidden_values"  # the context variable; gone when the next request clears the context
+MOST: Final = 100  # spellings
 SHORTEST: Final = 6  # a shorter value would be found in innocent words
 
 SECRET_FIELDS: Final = frozenset(
@@ -24,7 +25,7 @@ SECRET_FIELDS: Final = frozenset(
 KEYS: Final = re.compile(
     rb"AIza[0-9A-Za-z_\-]{16,}"
     rb"|(?<![A-Za-z0-9])(?:sk|gsk|xai|pplx|whsec)[-_][A-Za-z0-9_\-]{16,}"
-    rb"|(?<![A-Za-z0-9])lak_[A-Za-z0-9_\-]{8,}"
+    rb"|(?<![A-Za-z0-9])la[ks]_[A-Za-z0-9_\-]{8,}"
 )
 BEARER: Final = re.compile(rb"(?i)(bearer(?:\s|%20|\+)+)[A-Za-z0-9._~+/=%\-]{6,}")
 ADDRESS: Final = re.compile(rb"(://[^/\s:@\"\\]*:)[^/\s@\"\\]+(?=@)")  # the password in scheme://user:password@host
@@ -34,7 +35,7 @@ NAMED: Final = re.compile(
     rb"(?!\*\*\*|null|true|false|[0-9.]+[,}\]])[^\s\"'\\&,;}\]]+"
 )
 LOOKS: Final = (  # a mark in lower case without which the pattern cannot match, the pattern, what is left of it
-    *((mark, KEYS, b"***") for mark in (b"aiza", b"sk-", b"sk_", b"xai", b"pplx", b"whsec", b"lak_")),
+    *((mark, KEYS, b"***") for mark in (b"aiza", b"sk-", b"sk_", b"xai", b"pplx", b"whsec", b"lak_", b"las_")),
     (b"bearer", BEARER, rb"\1***"),
     (b"://", ADDRESS, rb"\1***"),
     *((mark, NAMED, rb"\1***") for mark in (b"key", b"passw", b"authoriz", b"secret")),
@@ -43,9 +44,10 @@ PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 
 
 def hide(secret: str) -> None:
-    """Let a value of this request appear in none of its log lines."""
+    """Let a value of this request appear in none of its log lines; threads that never end keep the last ones."""
     known: tuple[bytes, ...] = get_contextvars().get(OF_REQUEST, ())
-    bind_contextvars(**{OF_REQUEST: known + spellings([secret])})
+    fresh = tuple(form for form in spellings([secret]) if form not in known)
+    bind_contextvars(**{OF_REQUEST: (known + fresh)[-MOST:]})
 
 
 def spellings(secrets: Iterable[str]) -> tuple[bytes, ...]:

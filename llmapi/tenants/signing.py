@@ -77,7 +77,7 @@ class Signatures:
     """Says which key signed a request. Every failure sounds the same."""
 
     def __init__(self, known: SigningSecrets, nonces: Nonces, *, now: Wall = utc_now) -> None:
-        self._known, self._nonces, self._now = known, nonces, now
+        self.secrets, self._nonces, self._now = known, nonces, now
         self._nobodys = secrets.token_bytes(32)
 
     def key_id(self, received: Received) -> str | None:
@@ -109,7 +109,7 @@ class Signatures:
 
     def _secret_of(self, key_id: str) -> bytes:
         """Return the secret of a key; of one that has none what nobody knows, at the same pace."""
-        return self._known.secret_of(key_id) or hashlib.sha256(self._nobodys + key_id.encode()).digest()
+        return self.secrets.secret_of(key_id) or hashlib.sha256(self._nobodys + key_id.encode()).digest()
 
 
 def refused() -> Unauthenticated:
