@@ -43,7 +43,8 @@ def _schema(call: Call) -> bytes:
 
 
 def _tools(call: Call) -> bytes:
-    return b"" if not call.tools else orjson.dumps([[tool.name, tool.description, tool.parameters] for tool in call.tools])
+    rows = [[tool.name, tool.description, tool.parameters] for tool in call.tools]
+    return orjson.dumps(rows) if rows else b""
 
 
 def _called_bound(said: Message) -> int:

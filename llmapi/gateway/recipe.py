@@ -41,6 +41,7 @@ def build_gateway(
     bus: Bus,
     prices: Prices,
     guards: Guards | None = None,
+    budgeting: Stage | None = None,
     quota: Stage | None = None,
     keys: StoredKeys = none_stored,
     attempts: int = 3,
@@ -64,6 +65,7 @@ def build_gateway(
         Telemetry(bus, prices, clock, now),  # outermost: hits and failures are told too, and all time is counted
         Caching(cache, MemoryCache(RECENT, RECENT_TIME, clock)),  # before anything that costs: a kept answer is free
         *([quota] if quota else []),  # below caching: a kept answer uses nothing; above coalesce: each is under his own
+        *([budgeting] if budgeting else ()),  # below caching: a kept answer needs no money; above coalesce: all may pay
         Coalesce(clock),  # below caching: who shares an answer has missed; above route: one asking, whole
         Route(Balancer(clock, jitter), resting, keys),  # above retry: each candidate has attempts of its own
         Retry(attempts, base, cap, sleep, jitter, resting=resting, budget=guard.budget),  # the only one that asks twice
