@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import IO
 from urllib.parse import urlsplit
 
-from flask import Request, after_this_request, request
+from flask import Request, after_this_request
 from werkzeug.wrappers import Response
 
 from llmapi.api.openai.batches import LARGEST
@@ -20,10 +20,11 @@ PIECE = 65_536  # bytes read at once
 IN_MEMORY = 1_048_576  # bytes of a body; what is larger waits in a file
 
 
-def signer(services: Services) -> Callable[[], str | None]:
+def signatures(services: Services) -> Callable[[Request], str | None]:
     """Return what auth asks of each request: the id of the key that signed it, None for one without a signature."""
-    most = {"files.Files": services.batches.files.largest + FORM, "batches.Batches": LARGEST}
-    return lambda: signed(request, services.signatures, most)
+    lists = max(LARGEST, services.settings.max_body)
+    most = {"files.Files": services.batches.files.largest + FORM, "batches.Batches": lists}
+    return lambda request: signed(request, services.signatures, most)
 
 
 def signed(request: Request, signatures: Signatures, most: Mapping[str, int]) -> str | None:
