@@ -10,10 +10,10 @@ from dataclasses import replace
 from typing import Protocol
 
 from llmapi.core.calls import NOTHING, Attempt, Call, Completion, Target, Usage
-from llmapi.core.contracts import Prices
 from llmapi.core.errors import CircuitOpen, LlmApiError, Overloaded, UnpricedModel
 from llmapi.core.events import KEPT
 from llmapi.core.identity import Payer
+from llmapi.core.money import Cost
 from llmapi.core.reply import Handler, Reply
 from llmapi.costs.tokens import bounded_input, bounded_output
 from llmapi.tenants.quotas import Demand, Hold, Quotas
@@ -29,10 +29,18 @@ class LimitsOf(Protocol):
     def of(self, tenant: str, payer: Payer, target: Target) -> tuple[Limit, ...]: ...
 
 
+class Bounds(Protocol):
+    """What tokens cost, and cost at most."""
+
+    def cost(self, target: Target, usage: Usage) -> Cost: ...
+
+    def bound(self, target: Target, most: Usage) -> Cost: ...
+
+
 class Quota:
     """Hold what a call may use, if it is under any limit."""
 
-    def __init__(self, quotas: Quotas, limits: LimitsOf, prices: Prices) -> None:
+    def __init__(self, quotas: Quotas, limits: LimitsOf, prices: Bounds) -> None:
         self._quotas, self._limits, self._prices = quotas, limits, prices
 
     def __call__(self, call: Call, proceed: Handler) -> Reply:
@@ -81,7 +89,7 @@ class Quota:
         self._quotas.settle(hold, {"requests": requests, "tokens": tokens, "nanos": nanos})
 
     def _bound(self, target: Target, usage: Usage) -> int:
-        nanos = self._prices.cost(target, usage).nanos
+        nanos = self._prices.bound(target, usage).nanos
         if nanos is None:
             raise UnpricedModel("Nobody knows what this model costs, and your money is limited.", model=target.model)
         return nanos
