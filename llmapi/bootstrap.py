@@ -11,6 +11,8 @@ from llmapi.cache import open_cache
 from llmapi.core.contracts import AnswerCache, Bus, Prices, Provider
 from llmapi.core.reply import Handler
 from llmapi.costs.prices import GenaiPrices
+from llmapi.costs.retention import Retention
+from llmapi.costs.usage import Usage
 from llmapi.db import process_counters
 from llmapi.db.counters import counters_uri
 from llmapi.db.engine import open_engine
@@ -118,6 +120,8 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
         idempotency=open_keys(settings, engine),
         streams=StreamLog(engine),
         batches=many,
+        usage=Usage(engine),
+        retention=Retention(engine, ledger_kept=settings.ledger_kept, hours_kept=settings.usage_hours_kept),
         plans=plans,
         provider_keys=stored,
         **open_identity(settings, engine, folder, seal)._asdict(),

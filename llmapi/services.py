@@ -18,6 +18,8 @@ from llmapi.core.calls import NOTHING, Target
 from llmapi.core.clock import monotonic
 from llmapi.core.contracts import AnswerCache, Prices, Provider
 from llmapi.core.errors import LlmApiError, ProviderUnavailable, ValidationFailed
+from llmapi.costs.retention import Retention
+from llmapi.costs.usage import Usage
 from llmapi.db.engine import reading
 from llmapi.events.bus import EventBus
 from llmapi.events.metrics import Metrics
@@ -81,6 +83,8 @@ class Services:
     signatures: Signatures
     provider_keys: ProviderKeys
     tenants: Tenants
+    usage: Usage
+    retention: Retention
     counters_url: str
     attached: list[Attached] = field(default_factory=list)
     begun: float = 0.0
@@ -94,6 +98,7 @@ class Services:
         self.idempotency.start()
         self.webhooks.sender.start()
         self.batches.keeper.start()
+        self.retention.start()
         self.keyring.start()
         self._show_first_key()
         threading.Thread(target=self._warm_up, args=(settled,), name="warm-up", daemon=True).start()
@@ -136,6 +141,7 @@ class Services:
         self.idempotency.stop()
         self.webhooks.sender.stop(0.0)
         self.batches.keeper.stop()
+        self.retention.stop()
         self.keyring.stop()
         for provider in self.providers.values():
             provider.close()

@@ -139,6 +139,10 @@ class Settings(BaseSettings):
     batch_concurrency: int = knob(8, "lines of one batch that are asked at once", ge=1, le=256)
     max_file: int = knob(33_554_432, "most bytes of an uploaded file", ge=1024, le=512 * 1_048_576)
     files_kept: float = knob(30 * 86_400.0, "seconds until a file is deleted", ge=3600)
+    ledger_kept: float = knob(
+        400 * 86_400.0, "seconds each call can be found in the ledger, and what a user did by day", ge=86_400
+    )
+    usage_hours_kept: float = knob(100 * 86_400.0, "seconds use can be asked by the hour; days are kept", ge=86_400)
     webhook_allow: Annotated[tuple[str, ...], NoDecode] = knob(
         (), "`host` or `host:port` webhooks may reach though private, on another port or without TLS, comma separated"
     )

@@ -15,7 +15,7 @@ from llmapi.api.csv_answers import as_csv, csv_wanted
 from llmapi.api.schemas.usage import NAME
 from llmapi.core.clock import rfc3339, utc_now
 from llmapi.core.errors import Forbidden, ValidationFailed
-from llmapi.costs.usage import Answer, Cursor, Question, Sums, Usage
+from llmapi.costs.usage import Answer, Cursor, Question, Sums
 from llmapi.costs.usage_plan import DIMENSIONS
 from llmapi.tenants.roles import allows
 
@@ -29,7 +29,7 @@ MOST_MICROS = 2**53
 def reported(name: str, query: Json, shown: Callable[[Sums], Json], **more: Any) -> Response:
     """Return the answer to a question in the caller's format; `shown` tells a sum, `more` stands beside the rows."""
     asked = question_of(query)
-    answer = Usage(services().engine).ask(asked)
+    answer = services().usage.ask(asked)
     if csv_wanted(query.get("format")):
         return csv_report(name, asked, answer, shown)
     rows = [

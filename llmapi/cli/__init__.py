@@ -1,7 +1,8 @@
-"""cli: the back door, for who runs the service: `flask --app wsgi jobs|db|prices|worker`. Knows Flask's click, no HTTP.
+"""cli: the back door, for who runs the service: `flask --app wsgi jobs|db|ledger|prices|worker`. Knows Flask's click,
+no HTTP.
 
-install (puts the commands on an application), job_commands, db_commands, price_commands, worker_command (what `flask
-worker` does), parts (what commands share).
+install (puts the commands on an application), job_commands, db_commands, ledger_commands, price_commands,
+worker_command (what `flask worker` does), parts (what commands share).
 
 Exit codes: 0 done, 1 it could not be done (the message says why), 2 the command was not understood.
 """
@@ -10,11 +11,12 @@ from flask import Flask
 
 from llmapi.cli.db_commands import db
 from llmapi.cli.job_commands import jobs
+from llmapi.cli.ledger_commands import ledger
 from llmapi.cli.price_commands import prices
 from llmapi.cli.worker_command import worker as run_jobs  # Celery finds the module `worker` by its name here
 
 
 def install(app: Flask) -> None:
     """Put the commands on an application."""
-    for command in (jobs, db, prices, run_jobs):
+    for command in (jobs, db, ledger, prices, run_jobs):
         app.cli.add_command(command)
