@@ -94,7 +94,7 @@ def create_app(services: Services) -> Flask:
     auth.install(
         app,
         required=settings.auth == "required",
-        keys=auth.StaticKeys(settings.api_keys),
+        callers=auth.Callers(auth.StaticKeys(settings.api_keys), services.keyring),
         hosts=settings.allowed_hosts,
         others={websocket.ENDPOINT: websocket.ticket_holder},
     )

@@ -15,6 +15,7 @@ from wsproto.events import AcceptConnection, Request
 from wsproto.utilities import ProtocolError
 
 from llmapi.api import limits
+from llmapi.api.auth import callers_of_app
 from llmapi.api.context import caller, identity, request_id, services
 from llmapi.api.parsing import Blueprint
 from llmapi.api.request_id import HEADER
@@ -82,8 +83,7 @@ class SocketTickets(MethodView):
     @bp.response(200, TicketAnswer())
     def post(self) -> Response:
         """Get a ticket that opens one WebSocket within half a minute: `/v1/ws?ticket=…`."""
-        who = identity()
-        told = {"ticket": sockets().tickets.issue(who.tenant, who.name), "expires_in": GOOD_FOR}
+        told = {"ticket": sockets().tickets.issue(identity()), "expires_in": GOOD_FOR}
         return Response(orjson.dumps(told), mimetype="application/json")
 
 
@@ -103,14 +103,24 @@ def sockets() -> Sockets:
 
 
 def ticket_holder() -> Identity | None:
-    """Return who shows a ticket, None if there is none in the address; raises Unauthenticated for a bad one."""
+    """Return who shows a ticket, None if there is none in the address; raises Unauthenticated for a bad one.
+
+    What its key may do is asked for now: the ticket of a key that was revoked opens nothing.
+    """
     shown = request.args.get("ticket")
     if shown is None:
         return None
     found = sockets().tickets.redeem(shown)
     if found is None:
         raise Unauthenticated("the ticket is not valid, or no more")
-    return Identity(*found)
+    return still(found)
+
+
+def still(who: Identity) -> Identity:
+    """Return who holds this key now; raises Unauthenticated when nobody does, or not from this address."""
+    if not who.payer.key:  # keys are not required
+        return who
+    return callers_of_app().named(who.payer.key, who.payer.user, request.remote_addr or "")
 
 
 def refuse_strange_pages() -> None:
