@@ -1,32 +1,20 @@
 """Rows of the ledger and their postings, written in one go."""
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
-from sqlalchemy import Connection, Dialect, Table, bindparam, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, select
 
 from llmapi.costs.ledger_rows import Row
 from llmapi.costs.postings import micros, posted
+from llmapi.costs.prepared import Prepared, prepared_insert
 from llmapi.costs.reservations import Booked
 from llmapi.db.tables.ledger import ledger, postings
 
-COLUMNS: Final = tuple(column.name for column in ledger.columns if column.name != "id")
-POSTED: Final = ("at", "entry", "account", "amount")
-SQLITE: Dialect = sqlite.dialect(paramstyle="qmark")
-POSTGRESQL: Dialect = postgresql.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
-DIALECTS: Final = MappingProxyType({"sqlite": SQLITE, "postgresql": POSTGRESQL})
-
-
-def _inserts(table: Table, columns: Sequence[str]) -> Mapping[str, str]:
-    """Return the statement of each database that takes a row's values by their place: it is not looked at again."""
-    put = insert(table).values({name: bindparam(name) for name in columns}).inline()  # no RETURNING
-    return MappingProxyType({name: str(put.compile(dialect=dialect)) for name, dialect in DIALECTS.items()})
-
-
-LEDGER: Final = _inserts(ledger, COLUMNS)
-POSTINGS: Final = _inserts(postings, POSTED)
+COLUMNS: Final = tuple(column.name for column in ledger.columns if column.name not in ("id", "at"))
+LEDGER: Final = prepared_insert(ledger, ("at", *COLUMNS))
+POSTED: Final = ("entry", "account", "amount")
+POSTINGS: Final = prepared_insert(postings, ("at", *POSTED))
 
 
 def book(connection: Connection, booked: Sequence[Booked]) -> list[Row]:
@@ -42,7 +30,5 @@ def known(connection: Connection, entries: Sequence[str]) -> set[str]:
     return set(connection.execute(select(ledger.c.entry).where(ledger.c.entry.in_(entries))).scalars())
 
 
-def _write(connection: Connection, texts: Mapping[str, str], columns: Sequence[str], rows: Sequence[Row]) -> None:
-    if rows:
-        values: list[tuple[Any, ...]] = [(micros(row["at"]), *(row[name] for name in columns[1:])) for row in rows]
-        connection.exec_driver_sql(texts[connection.dialect.name], values)
+def _write(connection: Connection, put: Prepared, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    put.each(connection, [(micros(row["at"]), *(row[name] for name in columns)) for row in rows])

@@ -18,7 +18,7 @@ from llmapi.db.tables.ledger import ledger, postings
 
 CARRIED = "carried"  # the entry of sums of postings that were deleted
 MOST_FAULTS = 20  # of each kind that are named
-Slot = tuple[str, datetime]  # a budget, and the start of its window
+Slot = tuple[str, int]  # a budget, and the start of its window as Instant keeps it
 
 
 def micros(instant: datetime) -> int:
@@ -28,13 +28,13 @@ def micros(instant: datetime) -> int:
 
 def spent_account(slot: Slot) -> str:
     """Return the account of what is spent of a budget in a window."""
-    return f"spent:{slot[0]}:{micros(slot[1])}"
+    return f"spent:{slot[0]}:{slot[1]}"
 
 
 def posted(row: dict[str, Any], charged: Sequence[tuple[Slot, int]]) -> Iterator[dict[str, Any]]:
     """Yield the postings of a ledger row: its cost, and what its budgets are charged."""
     pairs = [(f"expense:{row['tenant']}", f"provider:{row['provider']}", row["cost"] or 0)]
-    pairs += [(spent_account(slot), f"available:{slot[0]}:{micros(slot[1])}", amount) for slot, amount in charged]
+    pairs += [(spent_account(slot), f"available:{slot[0]}:{slot[1]}", amount) for slot, amount in charged]
     for debit, credit, amount in pairs:
         if amount:
             same = {"at": row["at"], "entry": row["entry"]}
@@ -91,7 +91,7 @@ def _spent_otherwise(connection: Connection) -> Iterator[str]:
     found = _sums_of("spent:", postings.c.account)
     accounts = {account: int(amount) for account, amount in connection.execute(found)}
     for budget, start, spent in connection.execute(select(balances.c.budget, balances.c.start, balances.c.spent)):
-        amount = accounts.get(spent_account((budget, start)), 0)
+        amount = accounts.get(spent_account((budget, micros(start))), 0)
         if amount != spent:
             yield f"{spent} is spent of {budget} in the window of {start}, the postings say {amount}"
 

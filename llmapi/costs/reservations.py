@@ -8,10 +8,10 @@ better, and what had not is given back.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, insert, update
+from sqlalchemy import Connection, bindparam, delete, update
 
 from llmapi.core.clock import rfc3339
 from llmapi.core.errors import BudgetExceeded, LlmApiError, Overloaded, UnpricedModel
@@ -19,31 +19,25 @@ from llmapi.core.events import KEPT, BudgetCrossed, CallFinished
 from llmapi.costs.budget_counters import Counter, Counters
 from llmapi.costs.ledger_rows import BOUND, Row, row_lost
 from llmapi.costs.postings import Slot, micros
-from llmapi.db.columns import EPOCH, MICROSECOND
+from llmapi.costs.prepared import Prepared, prepared_insert
+from llmapi.costs.savings import OWN_KEY
 from llmapi.db.tables.budgets import reservations
 
-ENDED = (
-    delete(reservations)
-    .where(reservations.c.entry.in_(bindparam("entries", expanding=True)))
-    .returning(reservations.c.entry, reservations.c.amount)
+MINE = reservations.c.entry == bindparam("of")
+ENDED: Final = Prepared(lambda _: delete(reservations).where(MINE).returning(reservations.c.amount))
+EXPIRED: Final = Prepared(
+    lambda _: delete(reservations)
+    .where(MINE, reservations.c.until <= bindparam("now"))
+    .returning(reservations.c.sent, reservations.c.amount, reservations.c.budgets, reservations.c.about)
 )
-EXPIRED = (
-    delete(reservations)
-    .where(reservations.c.entry.in_(bindparam("entries", expanding=True)), reservations.c.until <= bindparam("now"))
-    .returning(*reservations.c)
-)
-SENT = (
-    update(reservations)
-    .where(reservations.c.entry.in_(bindparam("entries", expanding=True)))
-    .values(sent=True)
+SENT: Final = Prepared(
+    lambda _: update(reservations)
+    .where(MINE)
+    .values(sent=bindparam("sent"), amount=reservations.c.amount + bindparam("extra"))
     .returning(reservations.c.entry)
 )
-MORE = (
-    update(reservations)
-    .where(reservations.c.entry == bindparam("of"))
-    .values(sent=True, amount=reservations.c.amount + bindparam("extra"))
-    .returning(reservations.c.entry)
-)
+HELD: Final = ("entry", "owner", "until", "sent", "amount", "budgets", "about")
+HOLD: Final = prepared_insert(reservations, HELD)
 
 
 @dataclass(slots=True)
@@ -63,7 +57,7 @@ class Hold:
 
     def judge(self, row: Row, event: CallFinished) -> None:
         """Put the most it can have cost into the row of a call whose tokens nobody counted."""
-        if event.cache in KEPT:
+        if event.cache in KEPT or row["pricing"] == OWN_KEY:
             return  # who asked for the answer, or stayed with it to the end, pays
         uncounted = event.cost.nanos is None or (event.status != "ok" and (self.open or self.begun))
         doubt = self.doubt + (self.asking if uncounted else 0)
@@ -124,37 +118,36 @@ class Turn:
         """Return an answer for each errand, in order."""
         ids = {id for each in errands for id in _budgets_of(each)}
         counters = Counters(self.connection, ids, self.now) if ids else None
-        answers: dict[int, Any] = {}
         self._settle(counters, [each for each in errands if isinstance(each, Settle)])
-        for place, each in enumerate(errands):
-            if isinstance(each, Recover) and counters is not None:
-                answers[place] = self._recover(counters, each)
-        sends = {place: each for place, each in enumerate(errands) if isinstance(each, Send)}
-        answers |= self._send(counters, sends)
-        wishes = {place: each for place, each in enumerate(errands) if isinstance(each, Reserve)}
-        answers |= self._reserve(counters, wishes)
+        answers = [self._answer(counters, each) for each in errands]
         if counters is not None:
             self.crossed = counters.write()
-        return [answers.get(place) for place in range(len(errands))]
+        return answers
+
+    def _answer(self, counters: Counters | None, errand: Errand) -> Any:
+        if isinstance(errand, Reserve):
+            return self._reserve(counters, errand)
+        if isinstance(errand, Send):
+            return self._send(counters, errand)
+        if isinstance(errand, Recover) and counters is not None:
+            return self._recover(counters, errand)
+        return None
 
     def _settle(self, counters: Counters | None, ends: Sequence[Settle]) -> None:
-        held = {each.hold.entry: each.hold for each in ends if each.hold is not None and each.hold.slots}
-        amounts: dict[str, int] = {}
-        if held:
-            amounts = {row.entry: row.amount for row in self.connection.execute(ENDED, {"entries": list(held)})}
         for each in ends:
             if each.hold is None or not each.hold.slots or counters is None:
                 self.booked.append((each.row, []))
-            elif each.hold.entry in amounts:  # else it came after its lease, and is booked at its full amount
-                self._end(counters, each.hold.slots, amounts[each.hold.entry], each.row, each.models)
+            elif (amount := ENDED(self.connection, each.hold.entry).scalar_one_or_none()) is not None:
+                self._end(counters, each.hold.slots, amount, each.row, each.models)
+            # else it came after its lease, and is booked at its full amount
 
     def _end(
-        self, counters: Counters, slots: Iterable[Slot], amount: int, row: Row, models: frozenset[str] | None
+        self, counters: Counters, slots: Sequence[Slot], amount: int, row: Row, models: frozenset[str] | None
     ) -> None:
         """Give back what was held and charge the cost; a model's budget pays for its own model's askings alone."""
         cost, charged = row["cost"] or 0, []
+        counters.hold(slots, -amount)
         for slot in slots:
-            counters.hold(slot, -amount)
             counter = counters.get(slot[0])
             other = counter is not None and counter.row.level == "model" and models is not None
             if counter is None or not cost or (other and counter.row.name not in (models or ())):
@@ -164,74 +157,52 @@ class Turn:
         self.booked.append((row, charged))
 
     def _recover(self, counters: Counters, wish: Recover) -> int:
-        entries = [entry for entry, _ in wish.found]
-        rows = self.connection.execute(EXPIRED, {"entries": entries, "now": self.now}).all()
-        for row in rows:
-            slots = slots_of(row.budgets)
-            if row.sent:
-                lost = row_lost(begun(row.about), self.now, row.amount)
-                self._end(counters, slots, row.amount, lost, None)
-                continue
-            for slot in slots:
-                counters.hold(slot, -row.amount)
-        return len(rows)
+        count = 0
+        for entry, _ in wish.found:
+            for sent, amount, budgets, about in EXPIRED(self.connection, entry, micros(self.now)):
+                count += 1
+                slots = slots_of(budgets)
+                if sent:
+                    self._end(counters, slots, amount, row_lost(orjson.loads(about), self.now, amount), None)
+                else:
+                    counters.hold(slots, -amount)
+        return count
 
-    def _send(self, counters: Counters | None, wishes: dict[int, Send]) -> dict[int, Any]:
-        plain = {each.hold.entry for each in wishes.values() if not each.extra}
-        known: set[str] = set()
-        if plain:
-            known = {row.entry for row in self.connection.execute(SENT, {"entries": sorted(plain)})}
-        answers: dict[int, Any] = {}
-        for place, each in wishes.items():
-            if each.extra and counters is not None:
-                answers[place] = self._hold_more(counters, each)
-            elif each.hold.entry not in known:
-                answers[place] = _too_late()
-        return answers
-
-    def _hold_more(self, counters: Counters, wish: Send) -> LlmApiError | None:
-        for budget, _ in wish.hold.slots:
-            counter = counters.get(budget)
-            if counter is not None and counter.row.active and not counter.fits(wish.extra):
+    def _send(self, counters: Counters | None, wish: Send) -> LlmApiError | None:
+        more = counters if wish.extra else None
+        for counter in more.active(budget for budget, _ in wish.hold.slots) if more else ():
+            if not counter.fits(wish.extra):
                 return refused_by(counter)
-        more = {"of": wish.hold.entry, "extra": wish.extra}
-        if self.connection.execute(MORE, more).first() is None:
-            return _too_late()
-        for slot in wish.hold.slots:
-            counters.hold(slot, wish.extra)
+        if SENT(self.connection, True, wish.extra, wish.hold.entry).first() is None:
+            return Overloaded("The call waited longer than its reservation lasts.", retry_after=1.0)
+        if more is not None:
+            more.hold(wish.hold.slots, wish.extra)
         return None
 
-    def _reserve(self, counters: Counters | None, wishes: dict[int, Reserve]) -> dict[int, Any]:
-        if counters is None:
-            return {place: _nothing_held(each) for place, each in wishes.items()}
-        answers = {place: _held(counters, each) for place, each in wishes.items()}
-        rows = [
-            {
-                "entry": hold.entry,
-                "owner": self.owner,
-                "until": hold.until,
-                "sent": False,
-                "amount": hold.amount,
-                "budgets": orjson.dumps([[budget, micros(start)] for budget, start in hold.slots]).decode(),
-                "about": orjson.dumps({**wishes[place].about, "at": None}).decode(),
-            }
-            for place, hold in answers.items()
-            if isinstance(hold, Hold) and hold.slots
-        ]
-        if rows:
-            self.connection.execute(insert(reservations), rows)
-        return answers
+    def _reserve(self, counters: Counters | None, wish: Reserve) -> Hold | LlmApiError:
+        """Hold money of every budget that is there and active, or of none."""
+        found = counters.active(wish.budgets) if counters is not None else []
+        if wish.amount is None and any(counter.row.hard for counter in found):
+            return UnpricedModel("A hard budget applies, and nobody knows the price of the model.")
+        amount = wish.amount or 0
+        for counter in found:
+            if not counter.fits(amount):
+                return refused_by(counter)
+        hold = Hold(wish.about["entry"], amount, amount, tuple(counter.slot for counter in found), wish.until)
+        if counters is not None and hold.slots:
+            HOLD(self.connection, *self._row(hold, wish))
+            counters.hold(hold.slots, amount)
+        return hold
+
+    def _row(self, hold: Hold, wish: Reserve) -> tuple[Any, ...]:
+        about = orjson.dumps({**wish.about, "at": None}).decode()
+        slots = orjson.dumps(hold.slots).decode()
+        return hold.entry, self.owner, micros(hold.until), False, hold.amount, slots, about
 
 
 def slots_of(budgets: str) -> tuple[Slot, ...]:
     """Return the slots a reservation names."""
-    return tuple((budget, EPOCH + start * MICROSECOND) for budget, start in orjson.loads(budgets))
-
-
-def begun(about: str) -> Row:
-    """Return what a reservation knows of its call."""
-    row: Row = orjson.loads(about)
-    return row
+    return tuple((budget, start) for budget, start in orjson.loads(budgets))
 
 
 def refused_by(counter: Counter) -> BudgetExceeded:
@@ -251,26 +222,3 @@ def _budgets_of(errand: Errand) -> Iterable[str]:
     if hold is None or (isinstance(errand, Send) and not errand.extra):
         return ()
     return [budget for budget, _ in hold.slots]
-
-
-def _held(counters: Counters, wish: Reserve) -> Hold | LlmApiError:
-    """Hold money of every budget that is there and active, or of none."""
-    found = [counter for id in wish.budgets if (counter := counters.get(id)) is not None and counter.row.active]
-    if wish.amount is None and any(counter.row.hard for counter in found):
-        return UnpricedModel("A hard budget applies, and nobody knows the price of the model.")
-    amount = wish.amount or 0
-    for counter in found:
-        if not counter.fits(amount):
-            return refused_by(counter)
-    slots = tuple((counter.row.id, counter.window.slot) for counter in found)
-    for slot in slots:
-        counters.hold(slot, amount)
-    return Hold(wish.about["entry"], amount, amount, slots, wish.until)
-
-
-def _nothing_held(wish: Reserve) -> Hold:
-    return Hold(wish.about["entry"], 0, 0, (), wish.until)
-
-
-def _too_late() -> Overloaded:
-    return Overloaded("The call waited longer than its reservation lasts.", retry_after=1.0)

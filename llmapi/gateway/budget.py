@@ -16,6 +16,7 @@ from llmapi.core.reply import Handler, Reply
 from llmapi.costs.reservations import Hold
 from llmapi.costs.tokens import bounded_input, bounded_output
 from llmapi.gateway.blame import never_sent
+from llmapi.gateway.route import StoredKeys, none_stored
 
 
 GAVE_UP = frozenset({408, 499, 504, 524})  # statuses of a server in between: who works behind it may work on
@@ -42,10 +43,13 @@ class Bounds(Protocol):
 
 
 class Budgeting:
-    """Refuse a call that its budgets have no room for; let through what costs the operator nothing."""
+    """Refuse a call that its budgets have no room for; let through what costs the operator nothing.
 
-    def __init__(self, budgets: Applying, holds: Holds, prices: Bounds) -> None:
-        self._budgets, self._holds, self._prices = budgets, holds, prices
+    keys: what tenants have stored to be used instead of the operator's
+    """
+
+    def __init__(self, budgets: Applying, holds: Holds, prices: Bounds, keys: StoredKeys = none_stored) -> None:
+        self._budgets, self._holds, self._prices, self._keys = budgets, holds, prices, keys
 
     def __call__(self, call: Call, proceed: Handler) -> Reply:
         budgets = self._budgets.applying(call.tenant, call.payer, call.targets)
@@ -61,9 +65,10 @@ class Budgeting:
         return reply
 
     def _most(self, call: Call) -> int | None:
-        """Return the most one asking may cost in nano-dollars; None when a candidate's price is not known."""
+        """Return the most one asking may cost the operator in nano-dollars; None when a price is not known."""
         most = Usage(bounded_input(call), bounded_output(call))
-        costs = [self._prices.bound(target, most).nanos for target in call.targets]
+        paid = [target for target in call.targets if not self._keys(call.tenant, target.provider)]
+        costs = [self._prices.bound(target, most).nanos for target in paid]
         known = [cost for cost in costs if cost is not None]
         return max(known, default=0) if len(known) == len(costs) else None
 
