@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import IO
 from urllib.parse import urlsplit
 
@@ -20,24 +20,32 @@ PIECE = 65_536  # bytes read at once
 IN_MEMORY = 1_048_576  # bytes of a body; what is larger waits in a file
 
 
-def signatures(services: Services) -> Callable[[Request], str | None]:
-    """Return what auth asks of each request: the id of the key that signed it, None for one without a signature."""
-    lists = max(LARGEST, services.settings.max_body)
-    most = {"files.Files": services.batches.files.largest + FORM, "batches.Batches": lists}
-    return lambda request: signed(request, services.signatures, most)
-
-
-def signed(request: Request, signatures: Signatures, most: Mapping[str, int]) -> str | None:
-    """Return the id of the key that signed a request; None for a request without a signature.
+class Signed:
+    """Says which key signed a request.
 
     most: bytes of a body, by endpoint, where it is not the usual
-    raises: Unauthenticated, Overloaded, and PayloadTooLarge's 413 for a body that is
     """
-    if not any(header in request.environ for header in HEADERS):
-        return None
-    if (larger := most.get(request.endpoint or "")) is not None:
-        request.max_content_length = larger
-    return signatures.key_id(received(request))
+
+    def __init__(self, signatures: Signatures, most: Mapping[str, int]) -> None:
+        self._signatures, self._most = signatures, most
+
+    def __call__(self, request: Request) -> str | None:
+        """Return the key's id; None for a request without a signature.
+
+        raises: Unauthenticated, Overloaded while nonces cannot be kept, and 413 for a body that is too large
+        """
+        if not any(header in request.environ for header in HEADERS):
+            return None
+        if (larger := self._most.get(request.endpoint or "")) is not None:
+            request.max_content_length = larger
+        return self._signatures.key_id(received(request))
+
+
+def signatures(services: Services) -> Signed:
+    """Return what auth asks of each request."""
+    lists = max(LARGEST, services.settings.max_body)
+    uploads = services.batches.files.largest + FORM
+    return Signed(services.signatures, {"files.Files": uploads, "batches.Batches": lists})
 
 
 def received(request: Request) -> Received:
@@ -63,21 +71,23 @@ def target_of(raw: str) -> str:
 
 def body_hash(request: Request) -> bytes:
     """Return SHA-256 of the body, which can be read again afterwards."""
-    digest, kept = hashlib.sha256(), tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)
+    digest, kept = hashlib.sha256(), kept_until_answered()
     while piece := request.stream.read(PIECE):
         digest.update(piece)
         kept.write(piece)
     kept.seek(0)
-    read_again(request, kept)
+    request.environ["wsgi.input"] = kept
+    request.__dict__.pop("stream", None)  # werkzeug remembers it
     return digest.digest()
 
 
-def read_again(request: Request, kept: IO[bytes]) -> None:
-    """Let views read the body from where it is kept, until the answer has been sent."""
-    request.environ["wsgi.input"] = kept
-    request.__dict__.pop("stream", None)  # werkzeug remembers it
+def kept_until_answered() -> IO[bytes]:
+    """Return a file that is there until the answer to this request has been sent."""
+    kept = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)
 
     @after_this_request
     def close_later(response: Response) -> Response:
         response.call_on_close(kept.close)
         return response
+
+    return kept
