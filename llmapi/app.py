@@ -27,6 +27,7 @@ from llmapi.api.openai.responses import bp as responses
 from llmapi.api.openai.responses import kept
 from llmapi.api.openapi import SETTINGS, new_api
 from llmapi.api.request_id import RequestId
+from llmapi.api.signatures import signatures
 from llmapi.api.stats import bp as stats
 from llmapi.api.v1 import websocket
 from llmapi.api.v1.chat import bp as chat
@@ -94,7 +95,7 @@ def create_app(services: Services) -> Flask:
     auth.install(
         app,
         required=settings.auth == "required",
-        callers=auth.Callers(auth.StaticKeys(settings.api_keys), services.keyring),
+        callers=auth.Callers(auth.StaticKeys(settings.api_keys), services.keyring, signatures(services)),
         hosts=settings.allowed_hosts,
         others={websocket.ENDPOINT: websocket.ticket_holder},
     )
