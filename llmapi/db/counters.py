@@ -1,9 +1,8 @@
 """Rate-limit counts that every process of this machine shares, exact, in a small SQLite file of their own.
 
-Counts are worth little after a crash of the machine, so nothing is synced to disk: 15-20 us a hit, 4 us a read. For
-flask-limiter: `Limiter(…, storage_uri=counters_uri(folder), in_memory_fallback_enabled=True)`. Strategies: fixed-window
-and sliding-window-counter, each hit one atomic statement. What goes wrong is a sqlite3.Error within `patience`,
-on which flask-limiter counts in memory and asks `check` from time to time until the file is back.
+Counts are worth little after a crash of the machine, so nothing is synced to disk: 25-30 us a hit. For flask-limiter:
+`Limiter(…, storage_uri=counters_uri(folder), strategy="moving-window")`. All limits of a request are one transaction,
+and so are those of all threads that wait. What goes wrong is CountersAway within `patience`.
 """
 
 import itertools
@@ -12,19 +11,19 @@ import random
 import sqlite3
 import threading
 import time
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
-
-from limits.storage import SlidingWindowCounterSupport, Storage
 
 from llmapi.core.errors import BadSetting
 from llmapi.db.checkpoint import checkpoint
 from llmapi.db.combining import Combining
 from llmapi.db.files import private_file, private_folder
 from llmapi.db.forks import close_before_fork
+from llmapi.db.sliding import Charge, CountersAway, Log, Sliding, Taken, take_from
 
 SCHEME = "counters"
 FILE = "limits.sqlite3"
@@ -37,26 +36,22 @@ SETUP = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=OFF",
     "PRAGMA wal_autocheckpoint=0",
-    "CREATE TABLE IF NOT EXISTS hits(key TEXT PRIMARY KEY, count INTEGER NOT NULL, ends REAL NOT NULL) WITHOUT ROWID",
-    "CREATE INDEX IF NOT EXISTS hits_ends ON hits(ends)",
+    "CREATE TABLE IF NOT EXISTS windows(id INTEGER PRIMARY KEY, key TEXT UNIQUE, log BLOB, ends REAL)",
+    "CREATE INDEX IF NOT EXISTS windows_ends ON windows(ends)",
     "PRAGMA busy_timeout=0",  # from here on `_run` waits by itself
 )
-# A window that ends later than one begun now was begun by a clock that has since been set back: it is over too.
-HIT = """
-    INSERT INTO hits(key, count, ends) VALUES (:key, :amount, :ends)
-    ON CONFLICT(key) DO UPDATE SET
-        count = CASE WHEN hits.ends > :now AND hits.ends <= :ends THEN hits.count + :amount ELSE :amount END,
-        ends = CASE WHEN hits.ends > :now AND hits.ends <= :ends THEN hits.ends ELSE :ends END
-    RETURNING count, ends"""
-SLIDE = """
-    INSERT INTO hits(key, count, ends)
-    SELECT :key, :amount, :ends WHERE :amount <= :limit - CAST(
-        coalesce((SELECT count FROM hits WHERE key = :previous), 0) * :weight
-        + coalesce((SELECT count FROM hits WHERE key = :key), 0) AS INTEGER)
-    ON CONFLICT(key) DO UPDATE SET count = hits.count + excluded.count
-    RETURNING count"""
-READ = "SELECT count, ends FROM hits WHERE key = ? AND ends > ?"
-PURGE = "DELETE FROM hits WHERE key IN (SELECT key FROM hits WHERE ends <= ? ORDER BY ends LIMIT ?)"
+FIND = "SELECT id, log, ends FROM windows WHERE key = ?"
+ADD = "INSERT INTO windows(key, log, ends) VALUES (?, ?, ?)"
+KEEP = "UPDATE windows SET log = ? WHERE id = ?"
+KEEP_LONGER = "UPDATE windows SET log = ?, ends = ? WHERE id = ?"
+PURGE = "DELETE FROM windows WHERE id IN (SELECT id FROM windows WHERE ends <= ? ORDER BY ends LIMIT ?)"
+
+
+class Asked(NamedTuple):
+    """What a thread wants counted."""
+
+    charges: Sequence[Charge]
+    amount: int
 
 
 def counters_uri(folder: Path) -> str:
@@ -64,7 +59,7 @@ def counters_uri(folder: Path) -> str:
     return f"{SCHEME}://{quote(str(folder.absolute() / FILE))}"
 
 
-class Counters(Storage, SlidingWindowCounterSupport):
+class Counters(Sliding):
     """A storage of the library `limits`; importing this module registers it for `counters:` URIs.
 
     Threads of a process share one connection (combining.py), processes take turns at the file's lock.
@@ -86,72 +81,34 @@ class Counters(Storage, SlidingWindowCounterSupport):
         self._patience = patience
         self._clock = clock
         self._turn = threading.Lock()
-        self._hitting = Combining(self._hit_all)
+        self._taking = Combining(self._take_all)
         self._connection: sqlite3.Connection | None = None
         self._inode = 0  # of the file this process has open
         self._hits = itertools.count(1)
         close_before_fork(self, Counters.close)
 
-    @property
-    def base_exceptions(self) -> type[Exception]:
-        return sqlite3.Error
+    def take(self, charges: Sequence[Charge], amount: int = 1) -> Taken:
+        try:
+            taken = self._taking.do(Asked(charges, amount), self._patience)
+        except (sqlite3.Error, TimeoutError) as error:
+            raise CountersAway(str(error)) from error
+        if next(self._hits) % HITS_BETWEEN_CARE == 0:
+            self._care()
+        return taken
 
-    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """Count a hit in a window that began with its first one; returns the count, with this hit."""
-        return self.hit(key, expiry, amount)[0]
-
-    def hit(self, key: str, expiry: int, amount: int = 1) -> tuple[int, float]:
-        """Do as `incr`, and say also when the window ends (seconds since 1970): what headers tell, in one statement."""
-        now = self._clock()
-        values = {"key": key, "amount": amount, "now": now, "ends": now + expiry}
-        count, ends = self._count(HIT, values)[0]
-        return int(count), float(ends)
-
-    def get(self, key: str) -> int:
-        rows = self._run(READ, (key, self._clock()))
-        return int(rows[0][0]) if rows else 0
-
-    def get_expiry(self, key: str) -> float:
-        now = self._clock()
-        rows = self._run(READ, (key, now))
-        return float(rows[0][1]) if rows else now
-
-    def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Count a hit unless the last `expiry` seconds were full, as if the earlier window's hits came evenly."""
-        now = self._clock()
-        begun = now // expiry
-        values = {
-            "key": _slot(key, begun),
-            "previous": _slot(key, begun - 1),
-            "weight": begun + 1 - now / expiry,
-            "limit": limit,
-            "amount": amount,
-            "ends": (begun + 2) * expiry,
-        }
-        return bool(self._count(SLIDE, values))
-
-    def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
-        now = self._clock()
-        begun = now // expiry
-        left = (begun + 1) * expiry - now
-        earlier, current = self.get(_slot(key, begun - 1)), self.get(_slot(key, begun))
-        return earlier, left if earlier else 0.0, current, left + expiry
+    def now(self) -> float:
+        return self._clock()
 
     def clear(self, key: str) -> None:
-        self._run("DELETE FROM hits WHERE key = ?", (key,))
-
-    def clear_sliding_window(self, key: str, expiry: int) -> None:
-        begun = self._clock() // expiry
-        self.clear(_slot(key, begun - 1))
-        self.clear(_slot(key, begun))
+        self._run("DELETE FROM windows WHERE key = ?", (key,))
 
     def reset(self) -> int:
-        return len(self._run("DELETE FROM hits RETURNING key", ()))
+        return len(self._run("DELETE FROM windows RETURNING id", ()))
 
     def check(self) -> bool:
         """Say whether the file can be used; a damaged one is put away, for counts are not worth mending."""
         try:
-            self._run("INSERT INTO hits VALUES ('', 0, 0) ON CONFLICT(key) DO UPDATE SET count = 0", ())
+            self._run("INSERT INTO windows(key, log, ends) VALUES ('', '', 0) ON CONFLICT DO UPDATE SET ends = 0", ())
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in BROKEN:
                 self._put_away()
@@ -163,43 +120,40 @@ class Counters(Storage, SlidingWindowCounterSupport):
         with self._turn:
             self._forget()
 
-    def _count(self, statement: str, values: dict[str, Any]) -> list[Any]:
-        try:
-            rows = self._hitting.do((statement, values), self._patience)
-        except TimeoutError as error:
-            raise sqlite3.OperationalError("the counters are busy") from error
-        if next(self._hits) % HITS_BETWEEN_CARE == 0:
-            self._care()
-        return rows
-
     def _care(self) -> None:
         """Keep the file small; the hit that happens to do this is counted already, so nothing here may fail it."""
         with suppress(sqlite3.Error):
             self._run(PURGE, (self._clock(), PURGED_AT_ONCE))
         checkpoint(self._file, synced=False)
 
-    def _hit_all(self, hits: Sequence[tuple[str, dict[str, Any]]]) -> list[list[Any]]:
-        """Run the statements of several threads in one transaction."""
-        if len(hits) == 1:
-            return [self._run(*hits[0])]
+    def _take_all(self, asked: Sequence[Asked]) -> list[Taken]:
+        """Count what several threads ask for in one transaction, at one moment."""
         with self._my_turn() as connection:
             self._patiently(connection, "BEGIN IMMEDIATE", ())
             try:
-                rows = [connection.execute(statement, values).fetchall() for statement, values in hits]
+                now = self._clock()  # not before: in the order of the hits, over all processes
+                taken = [self._take_one(connection, each, now) for each in asked]
                 connection.execute("COMMIT")
             except BaseException:
                 connection.execute("ROLLBACK")
                 raise
-            return rows
+            return taken
 
-    def _run(self, statement: str, values: dict[str, Any] | Sequence[Any]) -> list[Any]:
+    def _take_one(self, connection: sqlite3.Connection, asked: Asked, now: float) -> Taken:
+        rows = [connection.execute(FIND, (charge.key,)).fetchone() for charge in asked.charges]
+        logs = [array("d", row[1] if row else b"") for row in rows]
+        taken, changed = take_from(logs, asked.charges, asked.amount, now)
+        if changed:
+            for row, log, charge in zip(rows, logs, asked.charges, strict=True):
+                keep(connection, row, log, charge)
+        return taken
+
+    def _run(self, statement: str, values: Sequence[Any]) -> list[Any]:
         """Run one statement in its own transaction."""
         with self._my_turn() as connection:
             return self._patiently(connection, statement, values)
 
-    def _patiently(
-        self, connection: sqlite3.Connection, statement: str, values: dict[str, Any] | Sequence[Any]
-    ) -> list[Any]:
+    def _patiently(self, connection: sqlite3.Connection, statement: str, values: Sequence[Any]) -> list[Any]:
         """Run a statement as soon as other processes let go of the file."""
         give_up = time.monotonic() + self._patience
         while True:
@@ -251,5 +205,12 @@ class Counters(Storage, SlidingWindowCounterSupport):
                     file.unlink(missing_ok=True)
 
 
-def _slot(key: str, begun: float) -> str:
-    return f"{key}/{int(begun)}"
+def keep(connection: sqlite3.Connection, row: tuple[int, bytes, float] | None, log: Log, charge: Charge) -> None:
+    """Write a window's hits down. When it may be purged is rounded up to whole spans: the index seldom changes."""
+    ends = (log[-2] // charge.span + 2) * charge.span if log else 0.0
+    if row is None:
+        connection.execute(ADD, (charge.key, log, ends))
+    elif row[2] == ends:
+        connection.execute(KEEP, (log, row[0]))
+    else:
+        connection.execute(KEEP_LONGER, (log, ends, row[0]))

@@ -1,16 +1,12 @@
 """What stands around every route: ids, keys, limits, errors, CORS."""
 
 import json
-import sqlite3
-from contextlib import closing
 
 import pytest
 from pydantic import SecretStr
 
 from llmapi.core.errors import BadSetting
-from llmapi.db.counters import FILE
 from llmapi.setting_tables import Limits
-from tests.gateway.conftest import run
 
 ASKED = {"prompt": "Hi"}
 TEXT = "/v1/text/generate"
@@ -163,25 +159,6 @@ def test_answers_are_not_stored_by_strangers(client):
     answer = post(client, json.dumps(ASKED))
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
-
-
-def test_a_locked_counter_file_neither_hangs_nor_lets_everything_through(make, tmp_path):
-    client = make(limits=Limits(models="3/hour"), limit_store="shared")
-    client.get("/v1/models")
-    with closing(sqlite3.connect(tmp_path / "data0" / FILE, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        answers = [client.get("/v1/models") for _ in range(4)]
-    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]  # counted in memory meanwhile
-    assert [answer.headers["X-RateLimit-Remaining"] for answer in answers] == ["2", "1", "0", "0"]
-
-
-def test_when_the_counter_file_fails_many_at_once_all_of_them_are_counted_in_memory(make, tmp_path):
-    client = make(limits=Limits(models="24/hour"), limit_store="shared")
-    client.get("/v1/models")
-    with closing(sqlite3.connect(tmp_path / "data0" / FILE, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        answers = run(*[lambda: client.application.test_client().get("/v1/models").status_code] * 32)
-    assert (answers.count(200), answers.count(429)) == (24, 8)
 
 
 @pytest.mark.parametrize("store", ["memory", "shared"])

@@ -5,6 +5,7 @@ import pytest
 from sqlalchemy import Engine
 
 from llmapi.db.engine import open_engine
+from tests.db.counting import KINDS, Place
 from tests.servers.databases import Database
 
 
@@ -20,3 +21,18 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 def either(empty_database: Database) -> Engine:
     """A database without tables, once on each engine."""
     return empty_database.open(connections=4, patience=0.2)
+
+
+@pytest.fixture(params=KINDS)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """Where hits are counted, once of each kind."""
+    url = {"memory": "memory://", "file": ""}.get(request.param)
+    if request.param == "redis":
+        url = request.getfixturevalue("valkey").url
+    elif request.param == "postgresql":
+        url = request.getfixturevalue("postgres").new()
+    place = Place(request.param, str(url or ""), tmp_path / "data")
+    yield place
+    place.close()
+    if request.param == "postgresql":
+        request.getfixturevalue("postgres").drop(url)

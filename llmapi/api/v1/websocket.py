@@ -149,7 +149,7 @@ def accepted() -> bytes:
 
 def talk() -> Callable[[Callable[[str], None]], Talk]:
     """Return what makes the conversation of the socket that this request opens."""
-    asker, who, shared = caller(), identity().name, sockets()
+    asker, who, shared = caller(), identity(), sockets()
     limiter = limits.limiter_of(current_app)
     house = House(services().tasks, lambda route: limiter.count(route, who), lambda: shared.hub.stopping)
     topics = Topics(shared.watch, asker.tenant, asker.request_id)
