@@ -30,6 +30,7 @@ from llmapi.api.request_id import RequestId
 from llmapi.api.signatures import signatures
 from llmapi.api.stats import bp as stats
 from llmapi.api.v1 import websocket
+from llmapi.api.v1.budgets import bp as budgets
 from llmapi.api.v1.chat import bp as chat
 from llmapi.api.v1.classify import bp as classify
 from llmapi.api.v1.code import bp as code
@@ -56,7 +57,7 @@ OPENAI = (chat_completions, responses, kept, embeddings, decisions, files, batch
 WORK = (jobs, dead_letters, job_events, webhooks)
 LIVE = (streams, websocket.bp)
 ADMIN = (me, keys, projects, tenants, plans, provider_keys, signing)
-MONEY = (usage, costs)
+MONEY = (usage, costs, budgets)
 OURS = (*LIVE, *WORK, *ADMIN, *MONEY)
 BLUEPRINTS = (text, code, classify, chat, *OPENAI, *OURS, models, invoke, query, stats, operations)
 EXPOSED = ["X-Request-ID", "Cache-Status", "Server-Timing", "RateLimit", "RateLimit-Policy", "Retry-After", "Location"]

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from llmapi.cache import open_cache
 from llmapi.core.contracts import AnswerCache, Bus, Prices, Provider
 from llmapi.core.reply import Handler
+from llmapi.costs.budgets import Budgets
 from llmapi.costs.prices import GenaiPrices
 from llmapi.costs.retention import Retention
 from llmapi.costs.usage import Usage
@@ -120,6 +121,7 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
         idempotency=open_keys(settings, engine),
         streams=StreamLog(engine),
         batches=many,
+        budgets=Budgets(engine),
         usage=Usage(engine),
         retention=Retention(engine, ledger_kept=settings.ledger_kept, hours_kept=settings.usage_hours_kept),
         plans=plans,

@@ -18,6 +18,7 @@ from llmapi.core.calls import NOTHING, Target
 from llmapi.core.clock import monotonic
 from llmapi.core.contracts import AnswerCache, Prices, Provider
 from llmapi.core.errors import LlmApiError, ProviderUnavailable, ValidationFailed
+from llmapi.costs.budgets import Budgets
 from llmapi.costs.retention import Retention
 from llmapi.costs.usage import Usage
 from llmapi.db.engine import reading
@@ -83,6 +84,7 @@ class Services:
     signatures: Signatures
     provider_keys: ProviderKeys
     tenants: Tenants
+    budgets: Budgets
     usage: Usage
     retention: Retention
     counters_url: str

@@ -56,6 +56,7 @@ class Limits(BaseModel):
     signing_secrets: str = knob("60/minute", "/v1/keys/{id}/signing-secret")
     usage: str = knob("240/minute", "GET /v1/usage")
     costs: str = knob("240/minute", "GET /v1/costs")
+    budgets: str = knob("600/minute", "/v1/budgets")
     models: str = knob("600/minute", "GET /v1/models")
     invoke: str = knob("120/minute", "POST /invoke")
     query: str = knob("120/minute", "POST /api/query")

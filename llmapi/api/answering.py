@@ -41,8 +41,14 @@ def shown(told: dict[str, Any]) -> Response:
     headers = {
         "Cache-Status": cache_status(told["cache"]),
         "Server-Timing": f"total;dur={timing['total_ms']}, provider;dur={timing['provider_ms']}",
+        **cost_header(told["cost"]),
     }
     return Response(orjson.dumps(told), headers=headers, content_type="application/json")
+
+
+def cost_header(cost: dict[str, Any]) -> dict[str, str]:
+    """Return what an answer cost as a header; none when nobody knows: no price is never 0."""
+    return {} if cost["amount"] is None else {"X-Cost-USD": cost["amount"]}
 
 
 def cache_status(cache: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ import orjson
 from flask import Request, Response, g
 from flask.views import MethodView
 
-from llmapi.api.answering import cache_status
+from llmapi.api.answering import cache_status, cost_header
 from llmapi.api.context import caller, request_id, services
 from llmapi.api.errors import with_hints
 from llmapi.api.legacy_shapes import KEY, answer_of, failure_of, question_of, status_of
@@ -83,7 +83,7 @@ class Query(MethodView):
     def post(self, asked: dict[str, Any]) -> Response:
         """Answer a question, and say whether the answer was a kept one."""
         told = services().tasks.answer("text", {"prompt": asked["query"]}, caller())
-        return Response(orjson.dumps(queried(told)), headers=cache_headers(told), mimetype="application/json")
+        return Response(orjson.dumps(queried(told)), headers=fact_headers(told), mimetype="application/json")
 
 
 def invoked(name: str, asked: dict[str, Any], key: str) -> Response:
@@ -93,7 +93,7 @@ def invoked(name: str, asked: dict[str, Any], key: str) -> Response:
         refuse_other_vendors(model)
     told = paid_by(key, question_of(asked, model))
     body = orjson.dumps(answer_of(told, name, milliseconds(time.perf_counter() - g.started)))
-    return Response(body, headers=cache_headers(told), mimetype="application/json")
+    return Response(body, headers=fact_headers(told), mimetype="application/json")
 
 
 def paid_by(key: str, question: dict[str, Any]) -> dict[str, Any]:
@@ -128,8 +128,8 @@ def queried(told: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def cache_headers(told: dict[str, Any]) -> dict[str, str]:
-    return {"Cache-Status": cache_status(told["cache"])}
+def fact_headers(told: dict[str, Any]) -> dict[str, str]:
+    return {"Cache-Status": cache_status(told["cache"]), **cost_header(told["cost"])}
 
 
 def invoke_shape(error: LlmApiError) -> Response:

@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from llmapi.api.answering import cache_status
+from llmapi.api.answering import cache_status, cost_header
 from llmapi.api.request_id import HEADERS
 
 SAME = {"X-RateLimit-Limit": "x-ratelimit-limit-requests", "X-RateLimit-Remaining": "x-ratelimit-remaining-requests"}
@@ -36,10 +36,8 @@ def span(seconds: int) -> str:
 def facts(told: dict[str, Any]) -> dict[str, str]:
     """Return what a task's answer tells beside its output: cost, cache, times."""
     timing = told["timing"]
-    headers = {
+    return {
         "Cache-Status": cache_status(told["cache"]),
         "Server-Timing": f"total;dur={timing['total_ms']}, provider;dur={timing['provider_ms']}",
+        **cost_header(told["cost"]),
     }
-    if (amount := told["cost"]["amount"]) is not None:
-        headers["X-Cost-USD"] = amount
-    return headers
