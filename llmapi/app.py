@@ -10,7 +10,7 @@ from flask.json.provider import DefaultJSONProvider
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from llmapi.api import auth, docs, errors, idempotency, limits, observing
+from llmapi.api import auditing, auth, docs, errors, idempotency, limits, observing
 from llmapi.api.health import bp as operations
 from llmapi.api.health import probes
 from llmapi.api.legacy import bp as invoke
@@ -30,6 +30,7 @@ from llmapi.api.request_id import RequestId
 from llmapi.api.signatures import signatures
 from llmapi.api.stats import bp as stats
 from llmapi.api.v1 import websocket
+from llmapi.api.v1.audit import bp as audit
 from llmapi.api.v1.budgets import bp as budgets
 from llmapi.api.v1.chat import bp as chat
 from llmapi.api.v1.classify import bp as classify
@@ -56,7 +57,7 @@ from llmapi.services import Services
 OPENAI = (chat_completions, responses, kept, embeddings, decisions, files, batches)
 WORK = (jobs, dead_letters, job_events, webhooks)
 LIVE = (streams, websocket.bp)
-ADMIN = (me, keys, projects, tenants, plans, provider_keys, signing)
+ADMIN = (me, keys, projects, tenants, plans, provider_keys, signing, audit)
 MONEY = (usage, costs, budgets)
 OURS = (*LIVE, *WORK, *ADMIN, *MONEY)
 BLUEPRINTS = (text, code, classify, chat, *OPENAI, *OURS, models, invoke, query, stats, operations)
@@ -100,6 +101,7 @@ def create_app(services: Services) -> Flask:
         hosts=settings.allowed_hosts,
         others={websocket.ENDPOINT: websocket.ticket_holder},
     )
+    auditing.install(app)
     websocket.install(app, services)
     limits.install(app, (*BLUEPRINTS, docs.bp), settings.limits.model_dump(), services.counters_url)
     api = new_api(app)

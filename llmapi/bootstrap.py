@@ -17,7 +17,9 @@ from llmapi.costs.usage import Usage
 from llmapi.db import process_counters
 from llmapi.db.counters import counters_uri
 from llmapi.db.engine import open_engine
+from llmapi.db.kept_secrets import kept_secret
 from llmapi.db.schema import upgrade
+from llmapi.events.audit import Audit
 from llmapi.events.bus import EventBus
 from llmapi.events.logs import log_calls
 from llmapi.events.metrics import Metrics
@@ -56,7 +58,6 @@ from llmapi.tasks.runner import Task, TaskDefaults, Tasks
 from llmapi.tenants.allowances import Allowances, PlanNames, Tokens, Usual, model_limits
 from llmapi.tenants.keys import Keyring
 from llmapi.tenants.nonces import Nonces
-from llmapi.tenants.pepper import pepper_of
 from llmapi.tenants.plans import Plans
 from llmapi.tenants.quotas import Quotas
 from llmapi.tenants.provider_keys import ProviderKeys
@@ -120,6 +121,7 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
         webhooks=webhooks,
         idempotency=open_keys(settings, engine),
         streams=StreamLog(engine),
+        audit=Audit(engine, kept_secret("audit_key", settings.audit_key.get_secret_value(), folder), folder),
         batches=many,
         budgets=Budgets(engine),
         usage=Usage(engine),
@@ -176,7 +178,7 @@ def hidden(stored: ProviderKeys) -> StoredKeys:
 
 def open_identity(settings: Settings, engine: Engine, folder: Path, seal: Seal) -> Known:
     """Return keys and tenants; where no pepper is set, one is made in the data folder at the first start."""
-    keyring = Keyring(engine, pepper_of(settings.key_pepper.get_secret_value(), folder))
+    keyring = Keyring(engine, kept_secret("key_pepper", settings.key_pepper.get_secret_value(), folder))
     signatures = Signatures(SigningSecrets(engine, seal), Nonces(engine))
     return Known(keyring, Tenants(engine, changed=keyring.changed), signatures)
 
@@ -186,7 +188,7 @@ def open_prices(settings: Settings) -> GenaiPrices:
     return GenaiPrices({name: price.model_dump(exclude_none=True) for name, price in settings.prices.items()})
 
 
-def open_quota(settings: Settings, engine: Engine, plans: Plans, prices: Prices) -> Quota:
+def open_quota(settings: Settings, engine: Engine, plans: Plans, prices: GenaiPrices) -> Quota:
     """Return what keeps calls within the limits of tokens, requests and money."""
     said = settings.quotas
     usual = Usual(

@@ -22,6 +22,7 @@ from llmapi.costs.budgets import Budgets
 from llmapi.costs.retention import Retention
 from llmapi.costs.usage import Usage
 from llmapi.db.engine import reading
+from llmapi.events.audit import Audit
 from llmapi.events.bus import EventBus
 from llmapi.events.metrics import Metrics
 from llmapi.events.webhooks import Webhooks
@@ -87,6 +88,7 @@ class Services:
     budgets: Budgets
     usage: Usage
     retention: Retention
+    audit: Audit
     counters_url: str
     attached: list[Attached] = field(default_factory=list)
     begun: float = 0.0

@@ -47,6 +47,7 @@ class Limits(BaseModel):
     dead_letters: str = knob("600/minute", "/v1/jobs/dead-letters")
     job_events: str = knob("240/minute", "GET /v1/jobs/{id}/events")
     webhooks: str = knob("600/minute", "/v1/webhooks")
+    audit: str = knob("600/minute", "GET /v1/audit")
     me: str = knob("600/minute", "GET /v1/me")
     keys: str = knob("240/minute", "/v1/keys")
     projects: str = knob("240/minute", "/v1/projects")

@@ -65,6 +65,9 @@ class Settings(BaseSettings):
     key_pepper: SecretStr = knob(
         SecretStr(""), "secret that keys are hashed with; empty: made once, in the file key_pepper of the data folder"
     )
+    audit_key: SecretStr = knob(
+        SecretStr(""), "secret of the audit chain's hashes; empty: made once, in the file audit_key of the data folder"
+    )
     secret_key: Annotated[tuple[SecretStr, ...], NoDecode] = knob(
         (), "Fernet keys, comma separated, newest first, that encrypt tenants' provider keys and signing secrets"
     )
@@ -187,7 +190,7 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """Return every secret value there is, for the log to leave out."""
         vendors = (self.google_api_key, self.openai_api_key, self.anthropic_api_key)
-        known = (*vendors, self.webhook_key, self.key_pepper, *self.secret_key, *self.api_keys)
+        known = (*vendors, self.webhook_key, self.key_pepper, self.audit_key, *self.secret_key, *self.api_keys)
         return [value for each in known for value in each.get_secret_value().split(":") if len(value) >= 8]
 
     def secret(self, name: str) -> str:

@@ -1,15 +1,16 @@
 """Every table, a file for each subject. A change needs a migration; a test compares the two.
 
 metadata (what all share), HEAD (the newest migration), then jobs, idempotency, batches, webhooks, streams,
-identity, limits, plans, usage, ledger, budgets, signing.
+identity, limits, plans, usage, ledger, budgets, signing, audit.
 """
 
-from llmapi.db.tables import batches, budgets, idempotency, identity, jobs, ledger, limits, plans, streams, usage
-from llmapi.db.tables import signing, webhooks
+from llmapi.db.tables import audit, batches, budgets, idempotency, identity, jobs, ledger, limits, plans
+from llmapi.db.tables import signing, streams, usage, webhooks
 from llmapi.db.tables.metadata import HEAD, metadata
 
 __all__ = [
     "HEAD",
+    "audit",
     "batches",
     "budgets",
     "idempotency",

@@ -1,4 +1,5 @@
-"""The pepper of the keys' digests; where the operator sets none, one is made once, in a private file."""
+"""Secrets that must outlive the process and never be in the database; where the operator sets none, one is made once,
+in a private file of the data folder."""
 
 import os
 import secrets
@@ -6,15 +7,17 @@ from pathlib import Path
 
 from llmapi.core.errors import BadSetting
 
-FILE = "key_pepper"
 SHORTEST = 16  # characters
 
 
-def pepper_of(setting: str, folder: Path) -> bytes:
-    """Return the pepper; raises BadSetting. Of processes that start at once, one makes the file and all read it."""
+def kept_secret(name: str, setting: str, folder: Path) -> bytes:
+    """Return a secret; raises BadSetting. Of processes that start at once, one makes the file and all read it.
+
+    name: of the setting, and of the file
+    """
     if setting and len(setting) < SHORTEST:
-        raise BadSetting(f"key_pepper: LLMAPI_KEY_PEPPER needs {SHORTEST} characters at least, better 43 random ones")
-    return (setting or kept_in(folder / FILE)).encode()
+        raise BadSetting(f"{name}: it needs {SHORTEST} characters at least, better 43 random ones")
+    return (setting or kept_in(folder / name)).encode()
 
 
 def kept_in(file: Path) -> str:
@@ -26,12 +29,12 @@ def kept_in(file: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise BadSetting(f"the file {file} cannot be used: {type(error).__name__}") from error
     if len(kept) < SHORTEST:
-        raise BadSetting(f"the file {file} does not hold a pepper: put it back, or set LLMAPI_KEY_PEPPER")
+        raise BadSetting(f"the file {file} holds no secret: put it back, or set LLMAPI_{file.name.upper()}")
     return kept
 
 
 def make(file: Path) -> None:
-    """Write a new pepper to a file of its own, then give it the name, unless another was quicker."""
+    """Write a new secret to a file of its own, then give it the name, unless another was quicker."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
     handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
