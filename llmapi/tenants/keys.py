@@ -173,6 +173,12 @@ class Keyring:
         with reading(self._engine) as connection:
             return ApiKey.of(one(connection.execute(mine(tenant, id)).mappings().one_or_none()))
 
+    def owner(self, id: str) -> str:
+        """Return the tenant of a key, for an operator who names no tenant; raises NotFound."""
+        with reading(self._engine) as connection:
+            row = connection.execute(select(keys.c.tenant).where(keys.c.id == id)).mappings().one_or_none()
+        return str(one(row)["tenant"])
+
     def get_within(self, tenant: str, id: str, maker: Collection[str]) -> ApiKey:
         """Return a key that can do no more than its maker, so that he may have secrets of it; Forbidden otherwise."""
         row = self.get(tenant, id)

@@ -1,0 +1,63 @@
+import json
+
+from llmapi.services import Services
+from tests.cli.conftest import Run
+
+HERE = "127.0.0.1"
+
+
+def test_a_key_is_printed_alone_and_is_good(services: Services, flask: Run) -> None:
+    flask("tenants", "create", "acme")
+    words = ["--tenant", "acme", "--role", "viewer", "--scope", "jobs:read", "--address", "127.0.0.0/8", "--days", "1"]
+    said = flask("keys", "create", *words, "--may-name-user", "--name", "ci")
+    key = said.stdout.strip()
+    found = services.keyring.identify(key, HERE)
+    assert found is not None and (found.identity.tenant, found.identity.scopes) == ("acme", {"jobs:read"})
+    assert found.may_name_user and not found.requires_signature
+    assert key not in said.stderr
+    row = services.keyring.get("acme", found.id)
+    assert row.expires is not None and (row.expires - row.created).total_seconds() > 86_000
+
+
+def test_keys_of_all_tenants_are_listed_without_secrets(services: Services, flask: Run) -> None:
+    flask("tenants", "create", "acme")
+    made = [flask("keys", "create", "--tenant", tenant).stdout.strip() for tenant in ("acme", "default")]
+    said = flask("keys", "list")
+    assert [line.split()[1] for line in said.stdout.splitlines()[1:]] == ["acme", "default"]
+    rows = [json.loads(line) for line in flask("keys", "list", "--tenant", "acme", "--json").stdout.splitlines()]
+    assert [row["tenant"] for row in rows] == ["acme"]
+    assert not any(key.split("_")[2] in said.stdout for key in made)
+
+
+def test_a_rotated_key_is_printed_and_the_old_one_ends(services: Services, flask: Run) -> None:
+    old = flask("keys", "create").stdout.strip()
+    new = flask("keys", "rotate", old.split("_")[1], "--overlap", "0").stdout.strip()
+    assert [services.keyring.identify(key, HERE) is not None for key in (old, new)] == [False, True]
+
+
+def test_keys_are_revoked_by_id(services: Services, flask: Run) -> None:
+    made = [flask("keys", "create").stdout.strip() for _ in range(2)]
+    assert flask("keys", "revoke", *(key.split("_")[1] for key in made)).exit_code == 0
+    assert [services.keyring.identify(key, HERE) for key in made] == [None, None]
+
+
+def test_a_suspended_tenant_is_locked_out_until_it_is_resumed(services: Services, flask: Run) -> None:
+    flask("tenants", "create", "acme", "--name", "Acme")
+    key = flask("keys", "create", "--tenant", "acme").stdout.strip()
+    good = []
+    for act in ("suspend", "resume"):
+        assert flask("tenants", act, "acme").exit_code == 0
+        good.append(services.keyring.identify(key, HERE) is not None)
+    assert good == [False, True]
+    rows = [json.loads(line) for line in flask("tenants", "list", "--json").stdout.splitlines()]
+    assert [(row["id"], row["name"], row["state"]) for row in rows][0] == ("acme", "Acme", "active")
+    assert "Default" in flask("tenants", "list").stdout
+
+
+def test_what_cannot_be_done_is_a_sentence(flask: Run) -> None:
+    tries = [("keys", "revoke", "unknown"), ("keys", "create", "--tenant", "nobody"), ("tenants", "create", "A B")]
+    tries += [("keys", "create", "--scope", "tenants:fly"), ("keys", "create", "--plan", "none")]
+    for words in tries:
+        said = flask(*words)
+        assert (said.exit_code, said.stderr.startswith("Error: "), said.stdout) == (1, True, ""), words
+    assert "There are no such keys" in flask("keys", "list").stderr
