@@ -103,7 +103,7 @@ def create_app(services: Services) -> Flask:
     )
     auditing.install(app)
     websocket.install(app, services)
-    limits.install(app, (*BLUEPRINTS, docs.bp), settings.limits.model_dump(), services.counters_url)
+    limit(app, services)
     api = new_api(app)
     for blueprint in (*BLUEPRINTS, probes, docs.front):
         api.register_blueprint(blueprint)
@@ -119,3 +119,17 @@ def create_app(services: Services) -> Flask:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     return app
+
+
+def limit(app: Flask, services: Services) -> None:
+    """Put every route under its limits."""
+    said = services.settings
+    limits.install(
+        app,
+        (*BLUEPRINTS, docs.bp),
+        said.limits.model_dump(),
+        services.counters_url,
+        more={"key": said.limit_key, "user": said.limit_user, "tenant": said.limit_tenant},
+        plan=services.plans.get,
+        workers=said.workers,
+    )

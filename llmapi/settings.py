@@ -91,6 +91,15 @@ class Settings(BaseSettings):
     limit_store: Literal["auto", "shared", "memory"] = knob(
         "auto", "count in a file all workers share, or in memory; auto: in memory while there is one worker"
     )
+    limit_url: str = vendors_own(
+        "",
+        "count at redis://host:6379/0, postgresql://… or `database` (DATABASE_URL); empty: as limit_store says",
+        "LLMAPI_LIMIT_URL",
+        "REDIS_URL",
+    )
+    limit_key: str = knob("", "requests of one key over all routes, e.g. 600/minute; empty: no limit")
+    limit_user: str = knob("", "requests of one user (X-User-ID) over all routes; empty: no limit")
+    limit_tenant: str = knob("", "requests of one tenant over all routes; empty: no limit")
     prices: dict[str, Price] = knob({}, "own prices by `provider/model`; they win over the bundled ones")
 
     routes: dict[str, RouteRow] = knob({}, "names for several models with rules among them, by name")
