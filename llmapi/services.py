@@ -41,6 +41,7 @@ from llmapi.tenants.plans import Plans
 from llmapi.tenants.provider_keys import ProviderKeys
 from llmapi.tenants.signing import Signatures
 from llmapi.tenants.tenants import Tenants
+from llmapi.tenants.under_way import UnderWay
 
 
 FIRST_KEY = """
@@ -81,6 +82,7 @@ class Services:
     streams: StreamLog
     batches: Batches
     plans: Plans
+    under_way: UnderWay
     keyring: Keyring
     signatures: Signatures
     provider_keys: ProviderKeys
@@ -100,6 +102,7 @@ class Services:
         self.job_engine.start()
         self.streams.start()
         self.idempotency.start()
+        self.under_way.start()
         self.webhooks.sender.start()
         self.batches.keeper.start()
         self.retention.start()
@@ -143,6 +146,7 @@ class Services:
         self.job_engine.stop(0.0)
         self.streams.close()
         self.idempotency.stop()
+        self.under_way.stop()
         self.webhooks.sender.stop(0.0)
         self.batches.keeper.stop()
         self.retention.stop()

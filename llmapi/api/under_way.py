@@ -1,0 +1,68 @@
+"""How many requests to models a key may have under way at once: those of its plan, else those that are set for all.
+
+Around the views that ask models; jobs and batches have bounds of their own. A stream counts until it has ended.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask, Response, request
+
+from llmapi.api.context import identity
+from llmapi.core.identity import Identity
+from llmapi.tenants.plans import Plans
+from llmapi.tenants.under_way import UnderWay
+
+ASKING = (
+    "text.GenerateText",
+    "code.GenerateCode",
+    "classify.Classify",
+    "chat.Chat",
+    "chat_completions.ChatCompletions",
+    "responses.Responses",
+    "embeddings.Embeddings",
+    "decisions.Decisions",
+    "invoke.Invoke",
+    "query.Query",
+)
+View = Callable[..., Any]
+MostOf = Callable[[Identity], int]
+
+
+def install(app: Flask, under_way: UnderWay, most_of: MostOf) -> None:
+    """Wrap the views of ASKING; before idempotency, for a repeat that gets its answer again is no work."""
+    for endpoint in ASKING:
+        app.view_functions[endpoint] = counted(app, under_way, most_of, app.view_functions[endpoint])
+
+
+def most_by(plans: Plans, usual: int) -> MostOf:
+    """Return what says how many requests somebody may have under way; 0: any number."""
+
+    def most(who: Identity) -> int:
+        plan = plans.get(who.plan) if who.plan else None
+        return usual if plan is None else plan.concurrency or 0
+
+    return most
+
+
+def counted(app: Flask, under_way: UnderWay, most_of: MostOf, view: View) -> View:
+    """Return a view that is only entered while its caller has a place."""
+
+    def answer(**arguments: Any) -> Any:
+        who = identity()
+        most = most_of(who)
+        if not most or request.method != "POST":
+            return view(**arguments)
+        leave = under_way.enter(who.tenant, who.payer.key or who.name, most)
+        try:
+            response: Response = app.make_response(view(**arguments))
+        except BaseException:
+            leave()
+            raise
+        if response.is_streamed:
+            response.call_on_close(leave)
+        else:
+            leave()
+        return response
+
+    return answer
