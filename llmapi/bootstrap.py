@@ -64,7 +64,6 @@ from llmapi.tenants.provider_keys import ProviderKeys
 from llmapi.tenants.sealing import Seal
 from llmapi.tenants.signing import Signatures, SigningSecrets
 from llmapi.tenants.tenants import Tenants
-from llmapi.tenants.under_way import UnderWay
 from llmapi.vendors import configured, key_takers, open_models, open_providers
 
 LOCAL_QUEUE = 32  # calls that may wait for each slot of the embedded model
@@ -104,6 +103,7 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
     quota = open_quota(settings, engine, plans, prices)
     seal = Seal(key.get_secret_value() for key in settings.secret_key)
     stored = ProviderKeys(engine, seal, providers=key_takers(settings))
+    stored.check()
     calling = open_calling(settings, folder, cache, bus, sleep, prices=prices, quota=quota, stored=stored)
     metrics.watch_gates(calling.guards.gates.states)
     webhooks = open_webhooks(engine, allow=settings.webhook_allow, key=settings.webhook_key.get_secret_value())
@@ -128,7 +128,6 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
         usage=Usage(engine),
         retention=Retention(engine, ledger_kept=settings.ledger_kept, hours_kept=settings.usage_hours_kept),
         plans=plans,
-        under_way=UnderWay(engine),
         provider_keys=stored,
         **open_identity(settings, engine, folder, seal)._asdict(),
         counters_url=counters_of(settings, folder),
@@ -162,7 +161,7 @@ def open_calling(
         attempts=settings.retry_attempts,
         sleep=sleep,
     )
-    tasks = open_tasks(settings, gateway, models, prices, Preview(cache, prices))
+    tasks = open_tasks(settings, gateway, models, prices, Preview(cache, prices), stored)
     return Calling(tasks, models, usable, transport, prices, guards)
 
 
@@ -229,7 +228,9 @@ def counters_of(settings: Settings, folder: Path) -> str:
     return process_counters.URI if alone else counters_uri(folder)
 
 
-def open_tasks(settings: Settings, gateway: Handler, models: Catalog, prices: Prices, preview: Preview) -> Tasks:
+def open_tasks(
+    settings: Settings, gateway: Handler, models: Catalog, prices: Prices, preview: Preview, stored: ProviderKeys
+) -> Tasks:
     """Return the tasks on top of a gateway."""
     tasks: dict[str, Task] = {
         "text": TextTask(settings.text.system),
@@ -241,7 +242,15 @@ def open_tasks(settings: Settings, gateway: Handler, models: Catalog, prices: Pr
     defaults = {name: defaults_of(getattr(settings, name)) for name in tasks}
     tasks["decisions"] = DecisionsTask(models, votes=settings.votes, system=settings.classify.system)
     defaults["decisions"] = replace(defaults["classify"], model=settings.classify.model or "classify")
-    return Tasks(tasks, gateway=gateway, models=models, prices=prices, preview=preview, defaults=defaults)
+    return Tasks(
+        tasks,
+        gateway=gateway,
+        models=models,
+        prices=prices,
+        preview=preview,
+        defaults=defaults,
+        stored=stored.providers_of,
+    )
 
 
 def open_jobs(settings: Settings, engine: Engine, bus: Bus, outbox: WebhookOutbox) -> Registry:

@@ -1,6 +1,6 @@
 """The Protocols through which the subject rooms meet; bootstrap hands the parts over."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from llmapi.core.calls import Call, Choice, Completion, Target, Usage
@@ -36,10 +36,11 @@ class Provider(Protocol):
 class Models(Protocol):
     """Which model a name stands for."""
 
-    def resolve(self, name: str, *, own_key: bool = False) -> Choice:
+    def resolve(self, name: str, *, own_key: bool = False, stored: Collection[str] = ()) -> Choice:
         """Return what a model name or alias stands for; raises ValidationFailed naming `model`.
 
         own_key: the caller brings a key, which only the first candidate's vendor may see
+        stored: vendors the caller's tenant has keys for, which can be asked beside those the operator has keys for
         """
         ...
 

@@ -46,7 +46,7 @@ class Catalog:
             if each not in self._routes and self._id(each) is None:
                 raise BadSetting(f"a tenant's default is {each}, which is no known model or route")
 
-    def resolve(self, name: str, *, own_key: bool = False) -> Choice:
+    def resolve(self, name: str, *, own_key: bool = False, stored: Collection[str] = ()) -> Choice:
         """Return what a model name or alias stands for; raises ValidationFailed naming `model`."""
         if len(name) > LONGEST or not NAME.match(name):
             raise unfit("This is no model's name.")
@@ -54,7 +54,7 @@ class Catalog:
         first = next(iter(found))
         if first is None:
             raise unfit(f"No model is called {name}; /v1/models lists those that are known.")
-        usable = self._for_own_key(first, found) if own_key else self._usable(found)
+        usable = self._for_own_key(first, found) if own_key else self._usable(found, stored)
         if not usable:
             raise unfit(self._missing(first))
         targets = tuple(map(self._target, usable))
@@ -78,8 +78,9 @@ class Catalog:
             found.setdefault(self._id(each), weight)
         return found
 
-    def _usable(self, found: Mapping[str | None, float]) -> dict[str, float]:
-        return {id: weight for id, weight in found.items() if id and provider_of(id) in self._providers}
+    def _usable(self, found: Mapping[str | None, float], stored: Collection[str] = ()) -> dict[str, float]:
+        usable = self._providers.union(stored) if stored else self._providers
+        return {id: weight for id, weight in found.items() if id and provider_of(id) in usable}
 
     def _for_own_key(self, first: str, found: Mapping[str | None, float]) -> dict[str, float]:
         """Return the candidates that may see a caller's own key: those of the first one's vendor."""

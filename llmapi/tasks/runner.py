@@ -1,6 +1,6 @@
 """Where every question enters, whatever door it came through: HTTP, a job, a batch line, the command line."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
@@ -92,8 +92,16 @@ class Estimator(Protocol):
     def __call__(self, call: Call) -> Mapping[str, Any]: ...
 
 
+def nowhere(tenant: str) -> Collection[str]:
+    """Return no provider."""
+    return ()
+
+
 class Tasks:
-    """The tasks by name, on top of one gateway."""
+    """The tasks by name, on top of one gateway.
+
+    stored: the providers a tenant has stored keys for
+    """
 
     def __init__(
         self,
@@ -104,10 +112,12 @@ class Tasks:
         prices: Prices,
         preview: Estimator,
         defaults: Mapping[str, TaskDefaults],
+        stored: Callable[[str], Collection[str]] = nowhere,
         clock: Monotonic = monotonic,
         now: Wall = utc_now,
     ) -> None:
         self._tasks, self._gateway, self._models, self._prices = tasks, gateway, models, prices
+        self._stored = stored
         self._preview, self._defaults, self._clock, self._now = preview, defaults, clock, now
 
     def timeout(self, task: str, limit: float | None = None) -> float:
@@ -159,7 +169,8 @@ class Tasks:
     def _base(self, task: str, wanted: Wanted, caller: Caller, stream: bool = False) -> Call:
         usual = self._defaults[task]
         model = wanted.get("model") or self._models.default(caller.tenant, task) or usual.model or task
-        choice = self._models.resolve(model, own_key=bool(caller.provider_key))
+        stored = self._stored(caller.tenant)
+        choice = self._models.resolve(model, own_key=bool(caller.provider_key), stored=stored)
         return Call(
             id=caller.request_id,
             tenant=caller.tenant,

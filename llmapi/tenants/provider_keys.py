@@ -12,7 +12,7 @@ from sqlalchemy import Engine, delete, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from llmapi.core.clock import Monotonic, Wall, monotonic, utc_now
-from llmapi.core.errors import NotFound, ProviderInvalid
+from llmapi.core.errors import BadSetting, NotFound, ProviderInvalid
 from llmapi.db.engine import reading, writing
 from llmapi.db.tables.signing import provider_keys as table
 from llmapi.tenants.remembered import Remembered
@@ -22,6 +22,7 @@ SHOWN = 4  # characters of a key that tell it from others
 LONG_ENOUGH = 16  # characters of a key of which so many may be shown
 STEP = 100  # rows sealed anew in one transaction
 INSERTS: Mapping[str, Any] = MappingProxyType({"sqlite": sqlite.insert, "postgresql": postgresql.insert})
+NONE: Mapping[str, SecretStr | None] = MappingProxyType({})
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +60,7 @@ class ProviderKeys:
 
     def put(self, tenant: str, provider: str, key: str) -> StoredKey:
         """Store a key in place of the one before; raises NotFound for an unknown provider, Forbidden without a seal."""
-        self._check(provider)
+        self._need_taker(provider)
         ending = key[-SHOWN:] if len(key) >= LONG_ENOUGH else ""
         stored = StoredKey(provider, ending, self._now())
         kept = {"secret": self._seal.close(key, tenant, provider), "ending": ending, "created": stored.created}
@@ -71,8 +72,8 @@ class ProviderKeys:
 
     def get(self, tenant: str, provider: str) -> SecretStr | None:
         """Return the key to use; raises ProviderInvalid for one that cannot be read: nobody else's may stand in."""
-        known = self._known.get(tenant)
-        if not known or provider not in known:
+        known = self._of(tenant)
+        if provider not in known:
             return None
         key = known[provider]
         if key is None:
@@ -81,7 +82,7 @@ class ProviderKeys:
 
     def providers_of(self, tenant: str) -> frozenset[str]:
         """Return the providers a tenant has keys for."""
-        return frozenset(self._known.get(tenant))
+        return frozenset(self._of(tenant))
 
     def stored(self, tenant: str) -> list[StoredKey]:
         """Return what a tenant has stored, by provider."""
@@ -111,7 +112,18 @@ class ProviderKeys:
             after = (rows[-1].tenant, rows[-1].provider)
         return done
 
-    def _check(self, provider: str) -> None:
+    def check(self) -> None:
+        """Raise BadSetting if keys are stored and nothing is set that could read them: the operator would pay."""
+        if self._seal.ready:
+            return
+        with reading(self._engine) as connection:
+            if connection.execute(select(table.c.tenant).limit(1)).first() is not None:
+                raise BadSetting("secret_key: tenants have stored provider keys, so LLMAPI_SECRET_KEY must be set")
+
+    def _of(self, tenant: str) -> Mapping[str, SecretStr | None]:
+        return self._known.get(tenant) if self._seal.ready else NONE
+
+    def _need_taker(self, provider: str) -> None:
         if provider not in self._providers:
             raise NotFound("no provider of this name takes a key")
 

@@ -29,6 +29,11 @@ class Seal:
             except ValueError:
                 raise BadSetting("secret_key: each key must be 32 bytes in URL-safe base64") from None
 
+    @property
+    def ready(self) -> bool:
+        """Say whether there is a key."""
+        return self._fernet is not None
+
     def close(self, secret: str, *place: str) -> str:
         """Return what the database keeps at a place; raises Forbidden while there is no key."""
         if self._fernet is None:

@@ -122,3 +122,17 @@ def test_a_failed_call_with_a_stored_key_is_not_the_operators_to_pay(client, gem
     gemini.script = [Status(500, "broken")]
     ask(client, ACME)
     assert [(event.status, event.own_key) for event in told] == [("provider_unavailable", True)]
+
+
+def test_who_has_a_key_of_its_own_can_ask_a_vendor_the_operator_has_no_key_for(make, openai_upstream):
+    client = make(
+        auth="required",
+        api_keys=(SecretStr("acme:acmes-secret"), SecretStr("other:others-secret")),
+        secret_key=(SecretStr(Fernet.generate_key().decode()),),
+        openai_base_url=openai_upstream.base,
+    )
+    store(client, "sk-proj-acmes-own-key-0001", "openai")
+    question = {"prompt": "Hi", "model": "openai/gpt-5-mini"}
+    asked = [client.post("/v1/text/generate", json=question, headers=who).status_code for who in (ACME, OTHER)]
+    assert asked == [200, 422]
+    assert [each.headers["authorization"] for each in openai_upstream.asked] == ["Bearer sk-proj-acmes-own-key-0001"]

@@ -3,7 +3,7 @@
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -73,7 +73,7 @@ class Model:
 class Models:
     """One model for everybody."""
 
-    def resolve(self, name: str, *, own_key: bool = False) -> Choice:
+    def resolve(self, name: str, *, own_key: bool = False, stored: Collection[str] = ()) -> Choice:
         return Choice((Target("fake", "m", frozenset({"chat", "stream"})),))
 
     def default(self, tenant: str, task: str) -> str:

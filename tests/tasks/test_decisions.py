@@ -33,7 +33,7 @@ class Free:
 
 
 class Models:
-    def resolve(self, name, *, own_key=False):
+    def resolve(self, name, *, own_key=False, stored=()):
         return Choice((MINILM,))
 
 

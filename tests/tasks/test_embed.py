@@ -91,7 +91,7 @@ def test_no_other_model_stands_in_for_the_first_one():
 
 def test_texts_to_be_compared_are_embedded_by_one_model():
     class Models:
-        def resolve(self, name, *, own_key=False):
+        def resolve(self, name, *, own_key=False, stored=()):
             return Choice((OPENAI, Target("gemini", "gemini-embedding-001", EMBEDS)))
 
     call = embedding_base(Models(), replace(BASE, provider_key="sk-own"))
