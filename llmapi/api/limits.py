@@ -55,6 +55,13 @@ class RouteLimiter(Limiter):
         """Count what somebody asks through another door, against all limits of a route; raises RateLimited."""
         refuse_beyond(*self._count(route, who))
 
+    def drain(self, grace: float) -> None:
+        """A stop was asked for; requests are counted to the last."""
+
+    def close(self) -> None:
+        """Close what the storage has open."""
+        cast(Sliding, self.storage).close()
+
     def _count(self, route: str, who: Identity | str) -> tuple[list[Standing], Taken]:
         """Return how it stands with each limit, the tightest one last."""
         rules, charges = self.levels.over(route, who)
@@ -74,8 +81,8 @@ def install(
     more: Mapping[str, str] = MappingProxyType({}),
     plan: PlanOf = no_plans,
     workers: int = 1,
-) -> None:
-    """Give each blueprint the limit set for it; one without a limit stops the start.
+) -> RouteLimiter:
+    """Give each blueprint the limit set for it; one without a limit stops the start. Close what it returns at the end.
 
     more: rules of `key`, `user`, `tenant` over all routes
     plan: finds the plan a caller is under
@@ -98,6 +105,7 @@ def install(
     alone = isinstance(kept, ProcessCounters)
     limiter.counters = cast(ProcessCounters, kept) if alone else SteadyCounters(cast(Sliding, kept), workers=workers)
     app.before_request(limiter.check_route)
+    return limiter
 
 
 def headers(standings: Sequence[Standing]) -> list[tuple[str, str]]:

@@ -69,6 +69,9 @@ class Sliding(Storage, MovingWindowSupport):
     def now(self) -> float:
         """Return the seconds since 1970 by which `take` counts."""
 
+    def close(self) -> None:
+        """Give back what is open; the next use opens it again."""
+
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         raise BadSetting(SLIDES)
 

@@ -41,8 +41,7 @@ class Place:
 
     def close(self) -> None:
         for each in self.opened:
-            if hasattr(each, "close"):
-                each.close()
+            each.close()
 
 
 def charge(limit: int, span: float = 60.0, key: str = "k") -> Charge:
