@@ -102,15 +102,19 @@ class Watch:
 
 
 class Topics:
-    """The subscriptions of one socket."""
+    """The subscriptions of one socket.
 
-    def __init__(self, watch: Watch, tenant: str, request_id: str) -> None:
-        self._watch, self._tenant, self._request_id = watch, tenant, request_id
+    need: raises Unauthenticated or Forbidden when its key has not, or no more, a scope
+    """
+
+    def __init__(self, watch: Watch, tenant: str, request_id: str, need: Callable[[str], object]) -> None:
+        self._watch, self._tenant, self._request_id, self._need = watch, tenant, request_id, need
         self._lock = threading.Lock()
         self._open: dict[str | None, Forget] = {}
 
     def open(self, job: str | None, tell: Tell) -> None:
-        """Listen to a job, or to usage (None); raises ValidationFailed, Overloaded."""
+        """Listen to a job, or to usage (None); raises Forbidden, ValidationFailed, Overloaded."""
+        self._need("usage:read" if job is None else "jobs:read")
         with self._lock:
             if job in self._open:
                 raise ValidationFailed("this topic is subscribed to", fields={"topic": ["is subscribed to"]})

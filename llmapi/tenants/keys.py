@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, RowMapping, insert, select, update
+from sqlalchemy import Connection, Engine, RowMapping, bindparam, insert, select, update
 
 from llmapi.core.clock import Monotonic, Wall, monotonic, utc_now
 from llmapi.core.errors import ValidationFailed
@@ -26,6 +26,17 @@ WRONG: Final = 4096  # wrong ones
 LONGEST_OVERLAP: Final = 30 * 86_400.0  # seconds
 CHANGEABLE: Final = frozenset(
     "name role scopes project expires addresses requires_signature may_name_user plan".split()
+)
+
+ITS_ROW: Final = (
+    select(
+        *keys.c,
+        tenants.c.state.label("tenant_state"),
+        tenants.c.plan.label("tenant_plan"),
+        changes.c.version,
+    )
+    .join_from(changes, keys, keys.c.id == bindparam("key"), isouter=True)
+    .join(tenants, tenants.c.id == keys.c.tenant, isouter=True)
 )
 
 
@@ -227,12 +238,8 @@ class Keyring:
 
     def _looked_up(self, id: str, digest: str | None) -> Known:
         """Return what the database knows of a key, in one statement and so of one moment."""
-        version = select(changes.c.version).scalar_subquery().label("version")
-        its = (tenants.c.state.label("tenant_state"), tenants.c.plan.label("tenant_plan"))
-        found = select(*keys.c, *its, version).join_from(changes, keys, keys.c.id == id, isouter=True)
-        found = found.join(tenants, tenants.c.id == keys.c.tenant, isouter=True)
         with reading(self._engine) as connection:
-            row = connection.execute(found).mappings().one()
+            row = connection.execute(ITS_ROW, {"key": id}).mappings().one()
         return self._judged(row, digest)
 
     def _judged(self, row: RowMapping, digest: str | None) -> Known:

@@ -20,6 +20,7 @@ from llmapi.api.context import caller, identity, request_id, services
 from llmapi.api.parsing import Blueprint
 from llmapi.api.request_id import HEADER
 from llmapi.api.schemas.streams import TicketAnswer
+from llmapi.api.scopes import need_all
 from llmapi.api.websocket import House, Talk
 from llmapi.api.websocket_hub import Hub
 from llmapi.api.websocket_line import Bounds
@@ -113,14 +114,23 @@ def ticket_holder() -> Identity | None:
     found = sockets().tickets.redeem(shown)
     if found is None:
         raise Unauthenticated("the ticket is not valid, or no more")
-    return still(found)
+    return holder(found)("tasks:run")
 
 
-def still(who: Identity) -> Identity:
-    """Return who holds this key now; raises Unauthenticated when nobody does, or not from this address."""
-    if not who.payer.key:  # keys are not required
-        return who
-    return callers_of_app().named(who.payer.key, who.payer.user, request.remote_addr or "")
+def holder(who: Identity) -> Callable[[str], Identity]:
+    """Return what tells who holds a caller's key at that moment, asked with the scope that is needed.
+
+    A socket outlives what its key may do: so each call and each subscription asks anew. It raises Unauthenticated when
+    nobody holds the key any more, Forbidden without the scope.
+    """
+    callers, address, payer = callers_of_app(), request.remote_addr or "", who.payer
+
+    def now(scope: str) -> Identity:
+        found = callers.named(payer.key, payer.user, address) if payer.key else who  # "": keys are not required
+        need_all((scope,), found.scopes)
+        return found
+
+    return now
 
 
 def refuse_strange_pages() -> None:
@@ -149,10 +159,10 @@ def accepted() -> bytes:
 
 def talk() -> Callable[[Callable[[str], None]], Talk]:
     """Return what makes the conversation of the socket that this request opens."""
-    asker, who, shared = caller(), identity(), sockets()
+    asker, known, shared = caller(), holder(identity()), sockets()
     limiter = limits.limiter_of(current_app)
-    house = House(services().tasks, lambda route: limiter.count(route, who), lambda: shared.hub.stopping)
-    topics = Topics(shared.watch, asker.tenant, asker.request_id)
+    house = House(services().tasks, lambda route: limiter.count(route, known("tasks:run")), lambda: shared.hub.stopping)
+    topics = Topics(shared.watch, asker.tenant, asker.request_id, known)
     context = Context()  # not a copy of the request's own, which would keep all of the request
     context.run(structlog.contextvars.bind_contextvars, **structlog.contextvars.get_contextvars())
     return partial(Talk, house=house, asker=asker, topics=topics, context=context)
