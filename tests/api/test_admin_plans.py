@@ -1,10 +1,28 @@
 """/v1/plans: made, listed, changed, deleted; never one that cannot be obeyed."""
 
+from collections.abc import Iterator
+
 import pytest
+from flask.testing import FlaskClient
 
 from llmapi.api.openapi import examples_of
+from tests.api.matrix.house import running
 
 PLAN = {"name": "team", "description": "d", "limits": {"requests": {"*": "60/minute"}, "monthly": {"usd": "25.50"}}}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
+    with running(tmp_path_factory.mktemp("plans"), auth="off") as client:
+        yield client
+
+
+@pytest.fixture
+def client(service) -> Iterator[FlaskClient]:
+    """The service, without plans."""
+    yield service
+    for plan in service.get("/v1/plans").json["data"]:
+        service.delete(f"/v1/plans/{plan['name']}")
 
 
 def test_a_plan_is_made_found_listed_changed_and_deleted(client):

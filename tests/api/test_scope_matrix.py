@@ -42,6 +42,19 @@ def test_nobody_without_a_key_is_let_in(house):
     assert {each.path for each in house.every if each.public} == PUBLIC
 
 
+def test_what_is_no_method_of_the_document_is_no_way_in(house):
+    wrong = []
+    for each in (each for each in house.every if each.method == "GET" and each.path not in PUBLIC):
+        path = each.at(("0" * 8,) * len(each.owned))
+        asked = [("HEAD", house.nobody, 401), ("OPTIONS", house.nobody, 401)]
+        if "n" not in who_may(each):
+            asked += [("HEAD", house.a["n"], 403), ("OPTIONS", house.a["n"], 403)]
+        for method, asker, expected in asked:
+            if (status := asker.ask(method, path).status_code) != expected:
+                wrong.append((method, path, asker.tenant, status))
+    assert wrong == []
+
+
 def test_a_foreign_id_is_answered_exactly_like_an_unknown_one(house):
     wrong = []
     for each in (each for each in house.every if each.owned and not is_shared(each)):
@@ -85,6 +98,16 @@ def test_only_operators_name_a_tenant(house, role):
     for each in house.every:
         if each.path.startswith(("/v1/tenants", "/v1/plans")):
             assert ask(each, house.a[role], ("a",) * len(each.owned)).status_code == 403
+
+
+@pytest.mark.parametrize("wish", ["tenant=b", "tenant=nobody", "by=tenant", "everyone=true"])
+def test_only_operators_ask_for_what_others_do(house, wish):
+    wrong = []
+    for each in (each for each in house.every if wish.partition("=")[0] in each.query):
+        mine, theirs = (house.a[role].ask(each.method, f"{each.path}?{wish}").status_code for role in "ao")
+        if (mine, theirs) != (403, 200):
+            wrong.append((str(each), mine, theirs))
+    assert wrong == []
 
 
 @pytest.mark.parametrize(

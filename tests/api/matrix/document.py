@@ -17,6 +17,7 @@ class Operation:
     blueprint: str
     public: bool
     body: Any
+    query: frozenset[str] = frozenset()  # the names of its query parameters
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -38,7 +39,8 @@ def operations(document: Mapping[str, Any]) -> Iterator[Operation]:
         for method, told in row.items():
             if method != "parameters":
                 public = told.get("security") == []
-                yield Operation(method.upper(), path, told["tags"][0], public, body(told))
+                names = frozenset(each["name"] for each in told.get("parameters", ()) if each.get("in") == "query")
+                yield Operation(method.upper(), path, told["tags"][0], public, body(told), names)
 
 
 def body(told: Mapping[str, Any]) -> Any:

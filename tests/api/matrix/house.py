@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from flask.testing import FlaskClient
 from pydantic import SecretStr
@@ -42,8 +42,8 @@ class House:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[FlaskClient]:
-    """Run the service: keys are required, jobs stay queued, models are fakes."""
+def running(folder: Path, *, auth: Literal["required", "off"] = "required") -> Iterator[FlaskClient]:
+    """Run the service: jobs stay queued, models are fakes."""
     with FakeGemini() as gemini:
         settings = Settings(
             data_dir=folder,
@@ -52,7 +52,7 @@ def running(folder: Path) -> Iterator[FlaskClient]:
             local=False,
             job_workers=0,
             job_attempts=1,
-            auth="required",
+            auth=auth,
             secret_key=(SecretStr("A" * 43 + "="),),
             webhook_allow="127.0.0.1",
             limits=MUCH,
