@@ -64,6 +64,7 @@ from llmapi.tenants.provider_keys import ProviderKeys
 from llmapi.tenants.sealing import Seal
 from llmapi.tenants.signing import Signatures, SigningSecrets
 from llmapi.tenants.tenants import Tenants
+from llmapi.tenants.under_way import UnderWay
 from llmapi.vendors import configured, key_takers, open_models, open_providers
 
 LOCAL_QUEUE = 32  # calls that may wait for each slot of the embedded model
@@ -128,6 +129,7 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
         usage=Usage(engine),
         retention=Retention(engine, ledger_kept=settings.ledger_kept, hours_kept=settings.usage_hours_kept),
         plans=plans,
+        under_way=UnderWay(engine),
         provider_keys=stored,
         **open_identity(settings, engine, folder, seal)._asdict(),
         counters_url=counters_of(settings, folder),
