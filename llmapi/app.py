@@ -46,6 +46,7 @@ from llmapi.api.v1.plans import bp as plans
 from llmapi.api.v1.projects import bp as projects
 from llmapi.api.v1.provider_keys import bp as provider_keys
 from llmapi.api.v1.provider_keys import signing
+from llmapi.api.v1.recommendations import bp as recommendations
 from llmapi.api.v1.streams import bp as streams
 from llmapi.api.v1.tenants import bp as tenants
 from llmapi.api.v1.text import bp as text
@@ -58,7 +59,7 @@ OPENAI = (chat_completions, responses, kept, embeddings, decisions, files, batch
 WORK = (jobs, dead_letters, job_events, webhooks)
 LIVE = (streams, websocket.bp)
 ADMIN = (me, keys, projects, tenants, plans, provider_keys, signing, audit)
-MONEY = (usage, costs, budgets)
+MONEY = (usage, costs, budgets, recommendations)
 OURS = (*LIVE, *WORK, *ADMIN, *MONEY)
 BLUEPRINTS = (text, code, classify, chat, *OPENAI, *OURS, models, invoke, query, stats, operations)
 EXPOSED = ["X-Request-ID", "Cache-Status", "Server-Timing", "RateLimit", "RateLimit-Policy", "Retry-After", "Location"]

@@ -12,6 +12,7 @@ from llmapi.core.contracts import AnswerCache, Bus, Prices, Provider
 from llmapi.core.reply import Handler
 from llmapi.costs.budgets import Budgets
 from llmapi.costs.prices import GenaiPrices
+from llmapi.costs.recommendations import Recommendations
 from llmapi.costs.retention import Retention
 from llmapi.costs.usage import Usage
 from llmapi.db import process_counters
@@ -65,7 +66,7 @@ from llmapi.tenants.sealing import Seal
 from llmapi.tenants.signing import Signatures, SigningSecrets
 from llmapi.tenants.tenants import Tenants
 from llmapi.tenants.under_way import UnderWay
-from llmapi.vendors import configured, key_takers, open_models, open_providers
+from llmapi.vendors import chosen, configured, key_takers, open_models, open_providers
 
 LOCAL_QUEUE = 32  # calls that may wait for each slot of the embedded model
 
@@ -126,6 +127,9 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
         audit=Audit(engine, kept_secret("audit_key", settings.audit_key.get_secret_value(), folder), folder),
         batches=many,
         budgets=Budgets(engine),
+        recommendations=Recommendations(
+            engine, prices, Budgets(engine), candidates=lambda: chosen(settings, calling.models)
+        ),
         usage=Usage(engine),
         retention=Retention(engine, ledger_kept=settings.ledger_kept, hours_kept=settings.usage_hours_kept),
         plans=plans,

@@ -19,6 +19,7 @@ from llmapi.core.clock import monotonic
 from llmapi.core.contracts import AnswerCache, Prices, Provider
 from llmapi.core.errors import LlmApiError, ProviderUnavailable, ValidationFailed
 from llmapi.costs.budgets import Budgets
+from llmapi.costs.recommendations import Recommendations
 from llmapi.costs.retention import Retention
 from llmapi.costs.usage import Usage
 from llmapi.db.engine import reading
@@ -88,6 +89,7 @@ class Services:
     provider_keys: ProviderKeys
     tenants: Tenants
     budgets: Budgets
+    recommendations: Recommendations
     usage: Usage
     retention: Retention
     audit: Audit

@@ -58,6 +58,7 @@ class Limits(BaseModel):
     usage: str = knob("240/minute", "GET /v1/usage")
     costs: str = knob("240/minute", "GET /v1/costs")
     budgets: str = knob("600/minute", "/v1/budgets")
+    recommendations: str = knob("20/minute", "GET /v1/recommendations")
     models: str = knob("600/minute", "GET /v1/models")
     invoke: str = knob("120/minute", "POST /invoke")
     query: str = knob("120/minute", "POST /api/query")

@@ -1,10 +1,12 @@
 """Which vendors the settings open, and which models their names stand for: a part of the composition root."""
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 
+from llmapi.core.calls import Target
 from llmapi.core.contracts import Provider
-from llmapi.core.errors import BadSetting
+from llmapi.core.errors import BadSetting, ValidationFailed
 from llmapi.providers.anthropic import Anthropic
 from llmapi.providers.catalog import Catalog
 from llmapi.providers.gemini import Gemini
@@ -92,6 +94,15 @@ def open_models(settings: Settings, usable: Collection[str]) -> Catalog:
     routes = of_aliases({**usual_aliases(settings, usable), **settings.aliases})
     routes |= {name: row.route() for name, row in settings.routes.items()}
     return Catalog(routes, usable, vendors=own, models=models_of(settings), defaults=settings.tenants)
+
+
+def chosen(settings: Settings, models: Catalog) -> list[Target]:
+    """Return the models that aliases, routes and model rows name, each once, as far as they can be asked."""
+    found: dict[Target, None] = {}
+    for name in (*settings.aliases, *settings.routes, *settings.models, "default"):
+        with suppress(ValidationFailed):
+            found.update(dict.fromkeys(models.resolve(name).targets))
+    return list(found)
 
 
 def usual_aliases(settings: Settings, usable: Collection[str]) -> dict[str, str]:
