@@ -1,4 +1,4 @@
-"""Keys that tenants have stored: each provider sees its own, answers are shared within the tenant, blame stays there."""
+"""Keys that tenants have stored: each provider sees its own, a tenant shares its answers, nobody else is blamed."""
 
 import threading
 
