@@ -7,14 +7,12 @@ from typing import NamedTuple
 
 from sqlalchemy import Engine
 
+from llmapi.books import open_books
 from llmapi.cache import open_cache
 from llmapi.core.contracts import AnswerCache, Bus, Prices, Provider
 from llmapi.core.reply import Handler
-from llmapi.costs.budgets import Budgets
 from llmapi.costs.prices import GenaiPrices
 from llmapi.costs.recommendations import Recommendations
-from llmapi.costs.retention import Retention
-from llmapi.costs.usage import Usage
 from llmapi.db import process_counters
 from llmapi.db.counters import counters_uri
 from llmapi.db.engine import open_engine
@@ -30,6 +28,7 @@ from llmapi.events.webhooks import open_webhooks
 from llmapi.gateway.breaker import Breakers
 from llmapi.gateway.idempotency import Keys
 from llmapi.gateway.overload import Gates
+from llmapi.gateway.pipeline import Stage
 from llmapi.gateway.preview import Preview
 from llmapi.gateway.quota import Quota
 from llmapi.gateway.recipe import Guards, build_gateway
@@ -106,9 +105,12 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
     seal = Seal(key.get_secret_value() for key in settings.secret_key)
     stored = ProviderKeys(engine, seal, providers=key_takers(settings))
     stored.check()
-    calling = open_calling(settings, folder, cache, bus, sleep, prices=prices, quota=quota, stored=stored)
-    metrics.watch_gates(calling.guards.gates.states)
     webhooks = open_webhooks(engine, allow=settings.webhook_allow, key=settings.webhook_key.get_secret_value())
+    books = open_books(settings, engine, bus, prices, webhooks.outbox)
+    bus.listen(books.ledger)
+    held = books.budgeting(prices, hidden(stored))
+    calling = open_calling(settings, folder, cache, bus, sleep, prices=prices, quota=quota, held=held, stored=stored)
+    metrics.watch_gates(calling.guards.gates.states)
     jobs = open_jobs(settings, engine, bus, webhooks.outbox)
     many = open_batches(settings, engine, jobs, calling.tasks, webhooks.outbox, sleep)
     metrics.watch_jobs(jobs.depths)
@@ -126,12 +128,8 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
         streams=StreamLog(engine),
         audit=Audit(engine, kept_secret("audit_key", settings.audit_key.get_secret_value(), folder), folder),
         batches=many,
-        budgets=Budgets(engine),
-        recommendations=Recommendations(
-            engine, prices, Budgets(engine), candidates=lambda: chosen(settings, calling.models)
-        ),
-        usage=Usage(engine),
-        retention=Retention(engine, ledger_kept=settings.ledger_kept, hours_kept=settings.usage_hours_kept),
+        **books._asdict(),
+        recommendations=Recommendations(engine, prices, books.budgets, lambda: chosen(settings, calling.models)),
         plans=plans,
         under_way=UnderWay(engine),
         provider_keys=stored,
@@ -149,6 +147,7 @@ def open_calling(
     *,
     prices: Prices,
     quota: Quota,
+    held: Stage,
     stored: ProviderKeys,
 ) -> Calling:
     """Return the line a question goes along, from the tasks to the vendors."""
@@ -163,6 +162,7 @@ def open_calling(
         prices=prices,
         guards=guards,
         quota=quota,
+        budgeting=held,
         keys=hidden(stored),
         attempts=settings.retry_attempts,
         sleep=sleep,

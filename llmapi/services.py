@@ -19,6 +19,7 @@ from llmapi.core.clock import monotonic
 from llmapi.core.contracts import AnswerCache, Prices, Provider
 from llmapi.core.errors import LlmApiError, ProviderUnavailable, ValidationFailed
 from llmapi.costs.budgets import Budgets
+from llmapi.costs.ledger import Ledger
 from llmapi.costs.recommendations import Recommendations
 from llmapi.costs.retention import Retention
 from llmapi.costs.usage import Usage
@@ -90,6 +91,7 @@ class Services:
     tenants: Tenants
     budgets: Budgets
     recommendations: Recommendations
+    ledger: Ledger
     usage: Usage
     retention: Retention
     audit: Audit
@@ -108,6 +110,7 @@ class Services:
         self.webhooks.sender.start()
         self.batches.keeper.start()
         self.retention.start()
+        self.ledger.start()
         self.keyring.start()
         self._show_first_key()
         threading.Thread(target=self._warm_up, args=(settled,), name="warm-up", daemon=True).start()
@@ -156,6 +159,7 @@ class Services:
         for provider in self.providers.values():
             provider.close()
         self.transport.close()
+        self.ledger.close()
         self.engine.dispose()
 
     def ready(self) -> bool:
@@ -169,6 +173,7 @@ class Services:
             "cache": {"status": "ok", **self.cache.stats()},
             "jobs": self.job_engine.health(),
             "webhooks": self.webhooks.sender.health(),
+            "ledger": self.ledger.health(),
         }
         parts |= {f"provider:{name}": self._provider(name) for name in self.providers}
         return {

@@ -155,6 +155,9 @@ class Settings(BaseSettings):
         400 * 86_400.0, "seconds each call can be found in the ledger, and what a user did by day", ge=86_400
     )
     usage_hours_kept: float = knob(100 * 86_400.0, "seconds use can be asked by the hour; days are kept", ge=86_400)
+    budget_lease: float = knob(
+        30.0, "seconds after a call's time until the money a dead worker holds for it is judged", ge=0.3, le=3600
+    )
     webhook_allow: Annotated[tuple[str, ...], NoDecode] = knob(
         (), "`host` or `host:port` webhooks may reach though private, on another port or without TLS, comma separated"
     )

@@ -30,6 +30,7 @@ from llmapi.db.engine import reading, writing
 from llmapi.db.tables.budgets import reservations
 
 MOST_RECOVERED = 100  # reservations one step judges
+BEHIND = 2000  # rows that wait when the database does not keep up
 ALERT = "budget.alert"  # what webhooks hear
 
 log = logging.getLogger(__name__)
@@ -137,6 +138,11 @@ class Ledger:
     def waiting(self) -> int:
         """Return how many rows are not written yet."""
         return self._behind.waiting()
+
+    def health(self) -> dict[str, Any]:
+        """Return how the writing goes, for /health."""
+        waiting = self.waiting()
+        return {"status": "degraded" if waiting > BEHIND else "ok", "waiting": waiting}
 
     def _ask(self, errand: Errand) -> Any:
         try:
