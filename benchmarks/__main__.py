@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import lasting, load, servers, storms
+from benchmarks import lasting, load, servers, storms, usage
 
 TEXT = "/v1/text/generate"
 ROUNDS = 5
@@ -163,6 +163,7 @@ def rows_of(measure: Callable[[], list[storms.Row]]) -> Callable[[], None]:
 ALL = {"start": start, "cached": cached, "miss": miss, "concurrent": concurrent, "streams": streams, "door": door}
 ALL |= {name: rows_of(getattr(storms, name)) for name in ("failover", "half", "overload")}
 ALL |= {name: rows_of(getattr(lasting, name)) for name in ("webhooks", "sockets")}
+ALL["usage"] = rows_of(usage.usage)
 
 if __name__ == "__main__":
     print("| what | measured | wanted |\n| --- | --- | --- |")

@@ -54,8 +54,8 @@ class Recommendations:
         engine: Engine,
         prices: rules.PriceList,
         budgets: Budgets,
-        *,
         candidates: Callable[[], Sequence[Target]],
+        *,
         least: int = LEAST,
         now: Wall = utc_now,
     ) -> None:
