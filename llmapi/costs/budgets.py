@@ -106,12 +106,8 @@ class Budgets:
             new_id("budget"), tenant, level, name, _amount(amount), window, seconds, hard, True,
             _thresholds(thresholds), self._now(),
         )
-        row = {each: getattr(budget, each) for each in Budget.__slots__} | {"thresholds": _json(budget.thresholds)}
         with writing(self._engine) as connection:
-            mine = select(func.count()).select_from(budgets).where(budgets.c.tenant == tenant)
-            if connection.execute(mine).scalar_one() >= MOST_BUDGETS:
-                raise ValidationFailed(f"A tenant may have {MOST_BUDGETS} budgets.")
-            connection.execute(insert(budgets), row)
+            _put(connection, budget)
         self._forget(tenant)
         return budget
 
@@ -237,6 +233,14 @@ def _found(connection: Connection, id: str, tenant: str) -> Budget:
     if row is None:
         raise NotFound(UNKNOWN)
     return Budget.of(row)
+
+
+def _put(connection: Connection, budget: Budget) -> None:
+    mine = select(func.count()).select_from(budgets).where(budgets.c.tenant == budget.tenant)
+    if connection.execute(mine).scalar_one() >= MOST_BUDGETS:
+        raise ValidationFailed(f"A tenant may have {MOST_BUDGETS} budgets.")
+    row = {each: getattr(budget, each) for each in Budget.__slots__} | {"thresholds": _json(budget.thresholds)}
+    connection.execute(insert(budgets), row)
 
 
 def _check_scope(level: str, name: str) -> None:
