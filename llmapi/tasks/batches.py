@@ -83,12 +83,7 @@ class Desk:
             "created": now,
             "expires": now + WINDOW,
         }
-        with writing(self._engine) as connection:
-            mine = select(func.count()).where(batches.c.tenant == tenant, batches.c.status.in_(OPEN))
-            if connection.execute(mine).scalar_one() >= MOST_OPEN:
-                raise Overloaded(f"You have {MOST_OPEN} batches that have not ended.", retry_after=60.0)
-            row = connection.execute(insert(batches).values(values).returning(*batches.c)).mappings().one()
-        batch = Batch.of(row)
+        batch = self._inserted(values)
         try:
             put_job(self._jobs, self._rows, batch, request_id)
         except Overloaded:  # the keeper tries again
@@ -129,6 +124,15 @@ class Desk:
             raise JobNotCancellable(f"The batch cannot be cancelled: it is {batch.status}.")
         self._keeper.cancel(batch)
         return self.get(id, tenant)
+
+    def _inserted(self, values: Mapping[str, Any]) -> Batch:
+        """Return the batch of a new row; raises Overloaded when its tenant has too many that have not ended."""
+        mine = select(func.count()).where(batches.c.tenant == values["tenant"], batches.c.status.in_(OPEN))
+        with writing(self._engine) as connection:
+            if connection.execute(mine).scalar_one() >= MOST_OPEN:
+                raise Overloaded(f"You have {MOST_OPEN} batches that have not ended.", retry_after=60.0)
+            row = connection.execute(insert(batches).values(values).returning(*batches.c)).mappings().one()
+        return Batch.of(row)
 
     def _need_input(self, tenant: str, id: str) -> None:
         try:
