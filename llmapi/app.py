@@ -126,7 +126,7 @@ def create_app(services: Services) -> Flask:
 def limit(app: Flask, services: Services) -> None:
     """Put every route under its limits."""
     said = services.settings
-    limits.install(
+    limiter = limits.install(
         app,
         (*BLUEPRINTS, docs.bp),
         said.limits.model_dump(),
@@ -135,3 +135,4 @@ def limit(app: Flask, services: Services) -> None:
         plan=services.plans.get,
         workers=said.workers,
     )
+    services.attached.append(limiter)

@@ -13,8 +13,7 @@ from llmapi.core.contracts import AnswerCache, Bus, Prices, Provider
 from llmapi.core.reply import Handler
 from llmapi.costs.prices import GenaiPrices
 from llmapi.costs.recommendations import Recommendations
-from llmapi.db import process_counters
-from llmapi.db.counters import counters_uri
+from llmapi.db.counting import counters_at
 from llmapi.db.engine import open_engine
 from llmapi.db.kept_secrets import kept_secret
 from llmapi.db.schema import upgrade
@@ -230,8 +229,9 @@ def open_guards(settings: Settings, bus: Bus) -> Guards:
 
 def counters_of(settings: Settings, folder: Path) -> str:
     """Return where rate limits are counted, as flask-limiter's storage URI."""
-    alone = settings.limit_store == "memory" or (settings.limit_store == "auto" and settings.workers == 1)
-    return process_counters.URI if alone else counters_uri(folder)
+    alone = settings.limit_store == "auto" and settings.workers == 1
+    url = "memory://" if settings.limit_store == "memory" else settings.limit_url
+    return counters_at(url, folder=folder, database_url=settings.database_url, alone=alone)
 
 
 def open_tasks(
