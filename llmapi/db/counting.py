@@ -28,7 +28,7 @@ def counters_at(url: str, *, folder: Path, database_url: str = "", alone: bool =
         return process_counters.URI if alone or wanted else counters_uri(folder)
     scheme = wanted.partition("://")[0].partition("+")[0]
     if scheme not in MODULES:
-        raise BadSetting(f"limits_url must be `database`, or begin with one of {['memory', *sorted(MODULES)]}")
+        raise BadSetting(f"LLMAPI_LIMIT_URL must be `database`, or begin with one of {['memory', *sorted(MODULES)]}")
     try:
         module = import_module(f"llmapi.db.{MODULES[scheme]}")
     except ModuleNotFoundError as error:

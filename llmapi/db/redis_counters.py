@@ -12,10 +12,12 @@ from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
+from redis.connection import parse_url
 from redis.exceptions import ConnectionError as Gone
 from redis.exceptions import NoScriptError, RedisError
 from redis.retry import Retry
 
+from llmapi.core.errors import BadSetting
 from llmapi.db.combining import Combining
 from llmapi.db.forks import close_before_fork
 from llmapi.db.redis_script import TAKE
@@ -47,6 +49,10 @@ class RedisCounters(Sliding):
     ) -> None:
         super().__init__(uri, wrap_exceptions=wrap_exceptions)
         self._url = uri.removeprefix(PREFIX)
+        try:
+            parse_url(self._url)  # type: ignore[no-untyped-call]
+        except ValueError as error:
+            raise BadSetting(f"the URL of Redis for limits cannot be read: {error}") from None
         self._timeout = timeout
         self._clock = clock
         self._taking = Combining(self._take_all)

@@ -25,7 +25,7 @@ class CountersAway(Exception):
 
 
 class Charge(NamedTuple):
-    """A hit one limit shall count. Limits of one key must have one span."""
+    """A hit one limit shall count. A key has one span always, and comes once in a request."""
 
     key: str
     limit: int

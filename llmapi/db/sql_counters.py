@@ -11,8 +11,9 @@ from itertools import count
 from typing import Any
 
 import psycopg
-from sqlalchemy import make_url
+from sqlalchemy import exc, make_url
 
+from llmapi.core.errors import BadSetting
 from llmapi.db.combining import Combining
 from llmapi.db.forks import close_before_fork
 from llmapi.db.sliding import EXACT, SLOTS, Charge, CountersAway, Room, Sliding, Taken
@@ -134,8 +135,11 @@ class PostgresCounters(Sliding):
 
 
 def plain(url: str) -> str:
-    """Return a URL of SQLAlchemy as libpq reads it."""
-    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    """Return a URL of SQLAlchemy as libpq reads it; raises BadSetting."""
+    try:
+        return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    except (exc.ArgumentError, ValueError):
+        raise BadSetting("the URL of PostgreSQL for limits cannot be read") from None
 
 
 @contextmanager

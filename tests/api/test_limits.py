@@ -8,7 +8,9 @@ import http_sf
 import pytest
 from pydantic import SecretStr
 
-from llmapi.core.errors import BadSetting
+from llmapi.api.limits import limiter_of
+from llmapi.core.errors import BadSetting, RateLimited
+from llmapi.core.identity import Identity
 from llmapi.db.counters import FILE
 from llmapi.setting_tables import Limits
 from tests.gateway.conftest import run
@@ -119,6 +121,23 @@ def test_who_waits_as_long_as_retry_after_says_is_let_in(make):
     while (answer := client.get(MODELS)).status_code == 429:
         assert time.monotonic() < end + 0.2
     assert answer.headers["X-RateLimit-Remaining"] == "0" or time.monotonic() > end - 2
+
+
+def test_openai_s_headers_tell_of_the_tightest_limit(make, gemini):
+    client = make(limits=Limits(chat_completions="90/hour"), limit_key="5/minute", limit_tenant="70/day")
+    asked = {"model": "default", "messages": [{"role": "user", "content": "Hi"}]}
+    told = client.post("/v1/chat/completions", json=asked).headers
+    assert [told[f"x-ratelimit-{name}-requests"] for name in ("limit", "remaining", "reset")] == ["5", "4", "1m0s"]
+
+
+def test_what_comes_through_another_door_counts_at_every_level(make):
+    client = make(limit_tenant="2/hour")
+    limiter = limiter_of(client.application)
+    for _ in range(2):
+        limiter.count("text", Identity("default", "127.0.0.1"))
+    with pytest.raises(RateLimited, match="the limit of this tenant is 2 per 1 hour"):
+        limiter.count("chat", Identity("default", "somebody else"))
+    assert client.get(MODELS).status_code == 429
 
 
 @pytest.mark.parametrize("setting", ["limit_key", "limit_user", "limit_tenant"])

@@ -149,5 +149,11 @@ def test_where_to_count_is_chosen_by_a_url(tmp_path):
     assert [at(""), at("", alone=True), at("memory://")] == ["counters", "process", "process"]
     assert [at("rediss://x"), at("postgresql+psycopg://x")] == ["counters+rediss", "counters+postgresql"]
     assert [at("database", database_url=url) for url in ("", "postgresql://x")] == ["counters", "counters+postgresql"]
-    with pytest.raises(BadSetting, match="limits_url"):
+    with pytest.raises(BadSetting, match="LLMAPI_LIMIT_URL"):
         at("memcached://x")
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:port/0", "postgresql://127.0.0.1:port/x"])
+def test_a_url_that_cannot_be_read_stops_the_start(tmp_path, url):
+    with pytest.raises(BadSetting, match="cannot be read"):
+        Place("", url, tmp_path).open()
