@@ -12,7 +12,11 @@ from typing import Any
 
 from sqlalchemy import Engine, insert
 
+from llmapi.core.calls import Target
 from llmapi.costs import rollups
+from llmapi.costs.budgets import Budgets
+from llmapi.costs.prices import GenaiPrices
+from llmapi.costs.recommendations import Recommendations
 from llmapi.costs.usage import Question, Usage
 from llmapi.db.engine import open_engine, writing
 from llmapi.db.schema import upgrade
@@ -119,12 +123,21 @@ def answers(usage: Usage, what: dict[str, Question]) -> Iterator[Row]:
         yield f"a month of {CALLS} calls {name}", figure, wanted
 
 
+def advice(engine: Engine) -> Row:
+    """Look for what could be cheaper in a week of these calls."""
+    model = Target("gemini", "gemini-2.5-flash-lite", frozenset({"chat"}))
+    looking = Recommendations(engine, GenaiPrices(), Budgets(engine), lambda: [model], now=lambda: MONTH + LONG)
+    begun = time.perf_counter()
+    found = looking.of(TENANT, 7).found
+    return "recommendations for a week of them", f"{time.perf_counter() - begun:.1f} s, {len(found)} found", ""
+
+
 def usage() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         engine = open_engine("", folder=Path(folder))
         upgrade(engine)
         each = fill(engine, CALLS)
-        rows = list(answers(Usage(engine), questions()))
+        rows = [*answers(Usage(engine), questions()), advice(engine)]
         engine.dispose()
     return [("a ledger row with its sums, 20,000 a transaction", f"{each:.0f} us", ""), *rows]
 

@@ -54,13 +54,13 @@ def merged(rows: Iterable[Row]) -> tuple[dict[Key, list[Any]], ...]:
     by_day: dict[Key, list[Any]] = {}
     by_user: dict[Key, list[Any]] = {}
     for row in rows:
-        amounts, tenant, project, key = measures(row), row["tenant"], row["project"], row["key"]
+        amounts, tenant, project = measures(row), row["tenant"], row["project"]
         at = (row["at"] - EPOCH) // MICROSECOND
         hour, day = at - at % HOUR, at - at % DAY
         what = (row["task"], row["provider"], row["model"], row["cache"], row["experiment"], row["batch"])
         _add(by_hour, (tenant, hour, project, *what), amounts)
-        _add(by_day, (tenant, day, project, key, *what), amounts)
-        _add(by_user, (tenant, day, project, key, row["user"]), amounts)
+        _add(by_day, (tenant, day, project, row["key"], *what), amounts)
+        _add(by_user, (tenant, day, project, row["user"]), amounts)
     return by_hour, by_day, by_user
 
 

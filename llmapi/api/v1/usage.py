@@ -20,8 +20,8 @@ class UsageOf(MethodView):
     def get(self, query: dict[str, Any]) -> Response:
         """Tell requests and tokens of a range, exact for any two instants; as CSV with `Accept: text/csv`.
 
-        A user together with anything but project and key, and hours of one key, are read from the ledger itself: of at
-        most 31 days, and as long as it is kept. All else is answered from sums, which stay.
+        A user together with anything but the project, and hours of one key, are read from the ledger itself: of at most
+        31 days, and as long as it is kept. All else is answered from sums, which stay.
         """
         return reported("usage", query, used)
 

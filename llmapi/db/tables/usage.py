@@ -40,7 +40,7 @@ KINDS: Mapping[str, Any] = {
 
 hours = _sums("usage_hours", "project", "task", "provider", "model", "cache", "experiment", "batch")
 days = _sums("usage_days", "project", "key", "task", "provider", "model", "cache", "experiment", "batch")
-users = _sums("usage_users", "project", "key", "user")
+users = _sums("usage_users", "project", "user")
 
 # Since when each of the ledger and its sums is whole: what is older was deleted. No row: nothing was.
 kept = Table(

@@ -16,7 +16,7 @@ LENGTHS |= {"tenant": 64, "experiment": 64}
 TABLES = {
     "usage_hours": "project task provider model cache experiment batch",
     "usage_days": "project key task provider model cache experiment batch",
-    "usage_users": "project key user",
+    "usage_users": "project user",
 }
 
 
