@@ -1,83 +1,169 @@
 """Answers kept in this process: least recently used first out, and none older than its time to live."""
 
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
 
-from cachetools import TLRUCache
-
+from llmapi.cache.expiry import Expiry
+from llmapi.cache.invalid import Invalid
+from llmapi.cache.record import Kept, Record, Source, recorded
 from llmapi.core.calls import Completion
-from llmapi.core.clock import Monotonic, monotonic
+from llmapi.core.clock import Monotonic
+from llmapi.core.kept import KNOWN_NOTHING, About, Mark
+
+BYTES = 64 * 1_048_576
+BARE = 1200  # bytes of an empty record with its key and its places in the tables
+STALEST = 7 * 86_400.0  # seconds an answer may be used after its time, whatever is wished
+STEP = 8  # expired answers taken away with each one that is kept: no call pays for all
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """An answer as it lies in the cache, or with its age as it comes out."""
-
-    completion: Completion
-    provider: str
-    model: str
-    ttl: float  # seconds it is kept in all
-    since: float  # instant on the cache's clock
-    age: float = 0.0
+def steady() -> float:
+    """Return the share of its time to live that an answer loses: none."""
+    return 0.0
 
 
-class _Shelf(TLRUCache[str, Kept]):
-    """cachetools' TTL-LRU, which also counts what it had to throw out before its time."""
+class Lying(NamedTuple):
+    """A record on the shelf, and its bytes."""
 
-    evictions = 0
-
-    def popitem(self) -> tuple[str, Kept]:
-        self.evictions += 1
-        return super().popitem()
+    record: Record
+    size: int
 
 
 class MemoryCache:
-    """The AnswerCache of one process; safe for threads."""
+    """The AnswerCache of one process; safe for threads.
 
-    def __init__(self, entries: int = 128, ttl: float = 3600.0, clock: Monotonic = monotonic) -> None:
-        self._ttl = ttl
-        self._clock = clock
+    entries, size: most answers, and bytes of answers
+    grace: seconds every answer is kept after its time, for callers who accept that
+    clock: seconds; one all processes share where records come from elsewhere
+    spread: the share of its time to live, 0 to 0.1, that an answer loses, so that not all end at once
+    invalid: what may not be served, shared with who else looks at it
+    """
+
+    def __init__(
+        self,
+        entries: int = 128,
+        ttl: float = 3600.0,
+        clock: Monotonic = time.time,
+        *,
+        size: int = BYTES,
+        grace: float = 0.0,
+        spread: Callable[[], float] = steady,
+        invalid: Invalid | None = None,
+    ) -> None:
+        self._entries, self._size = entries, size
+        self._ttl, self._grace, self._clock, self._spread = ttl, grace, clock, spread
+        self._invalid = invalid or Invalid()
         self._lock = threading.Lock()
-        self._shelf = _Shelf(entries, ttu=lambda _key, kept, now: now + kept.ttl, timer=clock)
+        self._shelf: OrderedDict[str, Lying] = OrderedDict()
+        self._expiry = Expiry()
+        self._bytes = self._evictions = 0
 
-    def get(self, key: str) -> Kept | None:
+    def start(self) -> None:
+        """Nothing needs a start here."""
+
+    def close(self) -> None:
+        """Nothing needs an end here."""
+
+    def get(self, key: str, *, stale: bool = False) -> Kept | None:
         """Return the answer kept under a key with its age, or None."""
-        try:
-            with self._lock:
-                kept = self._shelf[key]  # not .get(): it looks twice, and the answer may expire in between
-        except KeyError:
-            return None
-        return replace(kept, age=self._clock() - kept.since)
-
-    def put(self, key: str, completion: Completion, *, provider: str, model: str, ttl: float | None = None) -> None:
-        """Keep an answer for `ttl` seconds, at most the cache's own; it replaces what the key had."""
-        span = self._ttl if ttl is None else min(ttl, self._ttl)
-        kept = Kept(_hardened(completion), provider, model, span, self._clock())
         with self._lock:
-            self._shelf[key] = kept
+            lying = self._shelf.get(key)
+            if lying is not None:
+                self._shelf.move_to_end(key)
+        if lying is None:
+            return None
+        record = lying.record
+        age = self._clock() - record.created
+        if age >= (record.ttl + record.stale if stale else record.ttl) or self._invalid.means(key, record):
+            return None
+        return Kept(record, max(0.0, age))
+
+    def put(
+        self,
+        key: str,
+        completion: Completion,
+        *,
+        provider: str,
+        model: str,
+        ttl: float | None = None,
+        about: About = KNOWN_NOTHING,
+    ) -> None:
+        """Keep an answer for `ttl` seconds, at most the cache's own; it replaces what the key had."""
+        self.keep(key, self.record(completion, Source(provider, model, 0.0, self._ttl if ttl is None else ttl), about))
+
+    def record(self, completion: Completion, source: Source, about: About) -> Record:
+        """Return what is kept of an answer: made now, and for no longer than the cache allows."""
+        span = min(source.ttl, self._ttl) * (1 - self._spread())
+        stale = min(max(about.stale, self._grace), STALEST) if span > 0 else 0.0
+        return recorded(completion, source._replace(created=self._clock(), ttl=span), replace(about, stale=stale))
+
+    def keep(self, key: str, record: Record) -> None:
+        """Keep a record, which may come from elsewhere."""
+        size, now = weight(key, record), self._clock()
+        with self._lock:
+            self._take(key)
+            for old in self._expiry.over(now, STEP):
+                self._take(old)
+            if record.until <= now or size > self._size:
+                return
+            while len(self._shelf) >= self._entries or self._bytes + size > self._size:
+                self._take(next(iter(self._shelf)))
+                self._evictions += 1
+            self._shelf[key] = Lying(record, size)
+            self._expiry.add(key, record.until)
+            self._bytes += size
+
+    def drop(self, keys: Iterable[str]) -> int:
+        """Delete answers by key; returns how many were found."""
+        with self._lock:
+            return sum([self._take(key) for key in keys])
+
+    def mark(self, marks: Iterable[Mark]) -> None:
+        """Serve nothing from now on that a mark means."""
+        self._invalid.add(marks)
+        self._invalid.forget(self._clock() - self._ttl - STALEST)
+
+    def clear(self) -> None:
+        """Forget every answer."""
+        with self._lock:
+            self._shelf.clear()
+            self._expiry = Expiry()
+            self._bytes = 0
 
     def stats(self) -> Mapping[str, int]:
-        """Return the entries alive, the capacity, and how many answers had to make room for others."""
+        """Return the entries, the capacity, how many answers had to make room for others, and the bytes."""
+        now = self._clock()
         with self._lock:
-            self._shelf.expire()
+            for old in self._expiry.over(now, STEP):
+                self._take(old)
             return {
                 "entries": len(self._shelf),
-                "capacity": int(self._shelf.maxsize),
-                "evictions": self._shelf.evictions,
+                "capacity": self._entries,
+                "evictions": self._evictions,
+                "bytes": self._bytes,
             }
 
+    def health(self) -> Mapping[str, Any]:
+        """Return how it does: memory always does well."""
+        return {"status": "ok", **self.stats()}
 
-def open_memory(url: str, *, entries: int, ttl: float, clock: Monotonic) -> MemoryCache:
-    """Open memory://; the URL has nothing more to say."""
-    return MemoryCache(entries, ttl, clock)
+    def _take(self, key: str) -> bool:
+        lying = self._shelf.pop(key, None)
+        if lying is None:
+            return False
+        self._expiry.forget(key, lying.record.until)
+        self._bytes -= lying.size
+        return True
 
 
-def _hardened(completion: Completion) -> Completion:
-    """Return the completion with tuples all the way down: many readers share it, and a list could be changed."""
-    return replace(
-        completion,
-        logprobs=tuple(completion.logprobs),
-        vectors=tuple(map(tuple, completion.vectors)),
-        tool_calls=tuple(completion.tool_calls),
-    )
+def weight(key: str, record: Record) -> int:
+    """Return about how many bytes of memory a record takes."""
+    answer = record.completion
+    logprobs = sum(200 + 150 * len(token.top) for token in answer.logprobs)
+    vectors = sum(56 + 32 * len(vector) for vector in answer.vectors)
+    tools = sum(300 + 2 * len(call.arguments) for call in answer.tool_calls)
+    tags = sum(60 + len(tag) for tag in record.tags)
+    return BARE + len(key) + answer.text.__sizeof__() + logprobs + vectors + tools + tags

