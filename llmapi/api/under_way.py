@@ -45,15 +45,21 @@ def most_by(plans: Plans, usual: int) -> MostOf:
     return most
 
 
+def taken(under_way: UnderWay, most_of: MostOf, who: Identity) -> Callable[[], None] | None:
+    """Take a place among what a key has under way; returns what gives it back, None without a limit. May raise."""
+    most = most_of(who)
+    return under_way.enter(who.tenant, who.payer.key or who.name, most) if most else None
+
+
 def counted(app: Flask, under_way: UnderWay, most_of: MostOf, view: View) -> View:
     """Return a view that is only entered while its caller has a place."""
 
     def answer(**arguments: Any) -> Any:
-        who = identity()
-        most = most_of(who)
-        if not most or request.method != "POST":
+        if request.method != "POST":
             return view(**arguments)
-        leave = under_way.enter(who.tenant, who.payer.key or who.name, most)
+        leave = taken(under_way, most_of, identity())
+        if leave is None:
+            return view(**arguments)
         try:
             response: Response = app.make_response(view(**arguments))
         except BaseException:

@@ -51,11 +51,13 @@ class House:
     """What a socket's calls need of the service.
 
     count: counts a call against its route's limit; raises RateLimited
+    enter: takes a place among what the key has under way and returns what gives it back, if need be; raises RateLimited
     closed: says whether calls are taken no more
     """
 
     tasks: Tasks
     count: Callable[[str], None]
+    enter: Callable[[], Callable[[], None] | None]
     closed: Callable[[], bool]
 
 
@@ -142,6 +144,14 @@ class Talk:
 
     def _events(self, message: Json, asker: Caller) -> Iterator[StreamEvent]:
         self._house.count(message["task"])
+        leave = self._house.enter()
+        try:
+            yield from self._asked(message, asker)
+        finally:
+            if leave is not None:
+                leave()
+
+    def _asked(self, message: Json, asker: Caller) -> Iterator[StreamEvent]:
         tasks, wanted = self._house.tasks, request_of(message)
         if wanted.pop("dry_run", False):
             yield StreamEvent("done", tasks.preview(message["task"], wanted, asker))

@@ -12,6 +12,7 @@ from websockets.sync.client import connect
 from werkzeug.serving import make_server
 
 from llmapi.api.websocket import CALLS
+from llmapi.setting_tables import QuotaSettings
 from llmapi.settings import Limits
 from tests.fakes.behaviours import Answer
 
@@ -190,6 +191,19 @@ def test_calls_count_for_their_routes_limit(serve, open_talk):
     assert serve.client.post("/v1/text/generate", json={"prompt": "x"}).status_code == 429
     other = {"text": "x", "labels": ["fine", "bad"]}
     assert talk.ask(type="generate", id="c", task="classify", request=other)["type"] == "done"
+
+
+def test_calls_hold_their_keys_places_until_they_have_ended(serve, open_talk, gemini):
+    talk, gate = open_talk(serve(quotas=QuotaSettings(key_concurrency=1))), threading.Semaphore(1)
+    gemini.default = Answer("", pieces=PIECES, gate=gate)
+    assert talk.ask(**TEXT, id="1", stream=True)["type"] == "chunk"
+    assert talk.ask(**TEXT, id="2")["data"]["code"] == "rate_limited"
+    assert serve.client.post("/v1/text/generate", json={"prompt": "x"}).status_code == 429
+    talk.say(type="cancel", id="1")
+    while talk.hear()["type"] not in ("error", "done"):
+        pass
+    gemini.default = Answer("Fine.")
+    assert talk.ask(**TEXT, id="3")["type"] == "done"
 
 
 def test_a_socket_has_so_many_calls_at_once_and_each_id_once(talk, gemini):

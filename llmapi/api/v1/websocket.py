@@ -21,6 +21,7 @@ from llmapi.api.parsing import Blueprint
 from llmapi.api.request_id import HEADER
 from llmapi.api.schemas.streams import TicketAnswer
 from llmapi.api.scopes import need_all
+from llmapi.api.under_way import most_by, taken
 from llmapi.api.websocket import House, Talk
 from llmapi.api.websocket_hub import Hub
 from llmapi.api.websocket_line import Bounds
@@ -160,8 +161,14 @@ def accepted() -> bytes:
 def talk() -> Callable[[Callable[[str], None]], Talk]:
     """Return what makes the conversation of the socket that this request opens."""
     asker, known, shared = caller(), holder(identity()), sockets()
-    limiter = limits.limiter_of(current_app)
-    house = House(services().tasks, lambda route: limiter.count(route, known("tasks:run")), lambda: shared.hub.stopping)
+    limiter, parts = limits.limiter_of(current_app), services()
+    most = most_by(parts.plans, parts.settings.quotas.key_concurrency)
+    house = House(
+        parts.tasks,
+        lambda route: limiter.count(route, known("tasks:run")),
+        lambda: taken(parts.under_way, most, known("tasks:run")),
+        lambda: shared.hub.stopping,
+    )
     topics = Topics(shared.watch, asker.tenant, asker.request_id, known)
     context = Context()  # not a copy of the request's own, which would keep all of the request
     context.run(structlog.contextvars.bind_contextvars, **structlog.contextvars.get_contextvars())
