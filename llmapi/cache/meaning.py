@@ -12,20 +12,30 @@
     kept = meaning.learn(verdict, entry_id, text, vector, cluster=label)      # classification: no judge needed
     if kept is None: ...                       # the policy does not want the entry (vCache only)
 
-Entries are put by learn(), or by add() when they come from elsewhere (a start, another worker, a warm-up); remove() forgets
-one. The caller keeps answers, times to live and the order of eviction. state() is what the calibration learned, in JSON's
-types; entries are not in it: add() them again with the cluster that learn() returned.
-Not locked: the caller holds one lock per namespace around every method (look() on 10,000 entries takes about 1 ms).
+Entries are put by learn(), or by add() when they come from elsewhere (a start, another worker, a warm-up); remove()
+forgets one. The caller keeps answers, times to live and the order of eviction. state() is what the calibration learned,
+in JSON's types; entries are not in it: add() them again with the cluster that learn() returned.
+Not locked: the caller holds one lock per namespace around every method (look() on 10,000 entries takes about 2 ms).
 """
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-Vector = NDArray[np.float32]
+from llmapi.cache.calibration import WINDOW
+from llmapi.cache.fixed import Fixed
+from llmapi.cache.freshness import gate
+from llmapi.cache.policies import Policy, Vector
+from llmapi.cache.readings import Reading, read
+from llmapi.cache.vcache import VCache
+from llmapi.cache.verifier import Verifier, shipped
+from llmapi.cache.vetoes import conflict
+from llmapi.cache.votes import NEIGHBOURS, Clusters, Near
+from llmapi.cache.voting import Voting
+from llmapi.core.errors import BadSetting
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,36 +67,166 @@ class Index(Protocol):
         ...
 
 
-class MeaningApi(Protocol):
-    """What Meaning offers whoever serves answers."""
+class Meaning:
+    """Decides for one namespace.
+
+    policy: vote, vcache, fixed:<threshold>, or one made elsewhere
+    task: text, code or classification; what is classified is an input, not a question: neither gate nor vetoes apply
+    """
+
+    def __init__(
+        self, policy: str | Policy = "vote", *, task: str = "text", gated: bool = True, vetoing: bool = True,
+        index: Index | None = None, verifier: Verifier | None = None, seed: int = 0,
+    ) -> None:  # fmt: skip
+        asking = task != "classification"
+        self._policy = open_policy(policy, seed) if isinstance(policy, str) else policy
+        self._verifier = verifier or (shipped() if self._policy.verified else None)
+        self._gated, self._vetoing, self._asking = gated and asking, vetoing and asking, asking
+        self._index: Index = index or Rows()
+        self._readings: dict[str, Reading] = {}
+        self._vectors: dict[str, Vector] = {}
+        self._clusters = Clusters()
+        self._served: OrderedDict[str, Any] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Return how many entries there are."""
+        return len(self._readings)
 
     def look(self, text: str, vector: Vector, max_error: float, now: float = 0.0) -> Verdict:
-        """Decide one request."""
-        ...
+        """Decide one request; `now` is not needed by the policies there are."""
+        if self._gated and (kind := gate(text)) is not None:
+            return Verdict(None, 0.0, 0.0, f"gate:{kind}")
+        found = self._index.nearest(vector, NEIGHBOURS)
+        if not found:
+            return Verdict(None, 0.0, 0.0, "cold")
+        reading = read(text)
+        near = self._near(reading, found)
+        choice = self._policy.decide(near, vector, self._clusters, max_error)
+        entry = near.entries[choice.position]
+        similarity = float(near.cosines[choice.position])
+        veto = conflict(reading, self._readings[entry]) if self._vetoing else None
+        if veto is not None:
+            return Verdict(None, choice.probability, similarity, f"veto:{veto}", entry=entry)
+        if choice.serve:
+            self._remember(entry, choice.ticket)
+            return Verdict(entry, choice.probability, similarity, choice.reason, entry=entry, ticket=choice.ticket)
+        judge = entry if choice.judge and self._asking else None
+        return Verdict(None, choice.probability, similarity, choice.reason, judge, entry, choice.ticket)
 
     def learn(
         self, verdict: Verdict, entry: str, text: str, vector: Vector,
         *, cluster: str | None = None, same: bool | None = None,
     ) -> str | None:  # fmt: skip
         """Learn from a fresh answer and put its entry; returns the entry's cluster, or None if it was not put."""
-        ...
+        if verdict.reason.startswith("gate:"):
+            return None
+        known = self._clusters.of(verdict.entry) if verdict.entry in self._readings and verdict.entry else None
+        if same is None and cluster is not None and known is not None:
+            same = cluster == known
+        wanted = True
+        if same is not None and verdict.ticket is not None:
+            wanted = self._policy.learn(verdict.ticket, same)
+        if not wanted:
+            return None
+        joined = cluster or (known if same and known is not None else entry)
+        self.add(entry, text, vector, joined)
+        return joined
 
     def add(self, entry: str, text: str, vector: Vector, cluster: str) -> None:
-        """Put an entry that is known from elsewhere."""
-        ...
+        """Put an entry that is known from elsewhere; one with the same id is replaced."""
+        self.remove(entry)
+        self._readings[entry] = read(text)
+        self._vectors[entry] = vector
+        self._clusters.put(entry, vector, cluster)
+        self._index.add(entry, vector)
 
     def remove(self, entry: str) -> None:
-        """Forget an entry."""
-        ...
+        """Forget an entry; an unknown one is no error."""
+        if self._readings.pop(entry, None) is None:
+            return
+        self._index.remove(entry)
+        self._clusters.drop(entry, self._vectors.pop(entry))
+        self._policy.forget(entry)
+        self._served.pop(entry, None)
 
     def feedback(self, entry: str, good: bool) -> None:
-        """Learn what a user said of an answer that was served from this entry."""
-        ...
+        """Learn what a user said of the answer last served from this entry."""
+        if entry in self._served:
+            self._policy.feedback(self._served[entry], good)
 
     def state(self) -> dict[str, Any]:
         """Return what was learned, in JSON's types."""
-        ...
+        return {"policy": self._policy.state(), "served": list(self._served.items())}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from an earlier state()."""
-        ...
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from an earlier state() of the same policy."""
+        self._policy.restore(state["policy"])
+        self._served = OrderedDict((entry, ticket) for entry, ticket in state["served"])
+
+    def _near(self, reading: Reading, found: Sequence[tuple[str, float]]) -> Near:
+        entries = [entry for entry, _ in found]
+        cosines = [cosine for _, cosine in found]
+        scores = np.zeros((len(entries), 2))
+        if self._verifier is not None:
+            scores = self._verifier.scores(reading, [self._readings[entry] for entry in entries], cosines)
+        return Near(entries, np.asarray(cosines), [self._clusters.of(entry) for entry in entries], scores)
+
+    def _remember(self, entry: str, ticket: Any) -> None:
+        self._served[entry] = ticket
+        self._served.move_to_end(entry)
+        if len(self._served) > WINDOW:
+            self._served.popitem(last=False)
+
+
+def open_policy(name: str, seed: int = 0) -> Policy:
+    """Return the policy a name means; raises BadSetting."""
+    kind, _, value = name.partition(":")
+    try:
+        if kind == "fixed" and 0 < float(value) <= 1:
+            return Fixed(float(value))
+    except ValueError:
+        pass
+    if name == "vcache":
+        return VCache(seed)
+    if name in ("vote", "vote:unverified"):
+        return Voting(seed, verified=name == "vote")
+    raise BadSetting(f"no policy of the cache by meaning is called {name!r}, known: vote, vcache, fixed:<threshold>")
+
+
+class Rows:
+    """The index in memory: one matrix, slots used again."""
+
+    def __init__(self) -> None:
+        self._matrix = np.zeros((0, 0), dtype=np.float32)
+        self._slots: dict[str, int] = {}
+        self._owners: list[str] = []
+
+    def add(self, entry: str, vector: Vector) -> None:
+        """Put an entry, or replace its vector."""
+        if (slot := self._slots.get(entry)) is None:
+            slot = len(self._owners)
+            self._owners.append(entry)
+            self._slots[entry] = slot
+        if slot >= len(self._matrix):
+            grown = np.zeros((max(64, 2 * len(self._matrix)), len(vector)), dtype=np.float32)
+            if slot:
+                grown[:slot] = self._matrix[:slot]
+            self._matrix = grown
+        self._matrix[slot] = vector
+
+    def remove(self, entry: str) -> None:
+        """Forget an entry; the last one takes its slot."""
+        if (slot := self._slots.pop(entry, None)) is None:
+            return
+        last = self._owners.pop()
+        if last != entry:
+            self._matrix[slot] = self._matrix[len(self._owners)]
+            self._owners[slot] = last
+            self._slots[last] = slot
+
+    def nearest(self, vector: Vector, count: int) -> Sequence[tuple[str, float]]:
+        """Return up to `count` entries with their cosine, nearest first."""
+        cosines = self._matrix[: len(self._owners)] @ vector if self._owners else np.zeros(0, dtype=np.float32)
+        some = np.argpartition(-cosines, count)[:count] if len(cosines) > count else np.arange(len(cosines))
+        some = some[np.argsort(-cosines[some], kind="stable")]
+        return [(self._owners[at], float(cosines[at])) for at in some]

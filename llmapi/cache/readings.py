@@ -7,13 +7,20 @@ from typing import Final
 from llmapi.cache import words
 
 LONGEST: Final = 4000  # characters read for features
-_QUOTED: Final = re.compile(r"\"([^\"]{1,2000})\"|“([^”]{1,2000})”|«([^»]{1,2000})»|`([^`]{1,2000})`|(?<!\w)'([^']{1,2000})'(?!\w)")
+_QUOTED: Final = re.compile(
+    r"\"([^\"]{1,2000})\"|“([^”]{1,2000})”|«([^»]{1,2000})»|`([^`]{1,2000})`|(?<!\w)'([^']{1,2000})'(?!\w)"
+)
 _NUMBER: Final = r"\d+(?:[.,:/]\d+)*"
 _TOKEN: Final = re.compile(rf"{_NUMBER}|%|c\+\+|c#|f#|[^\W\d_]+(?:['’][^\W\d_]+)*")
 _LITERAL: Final = re.compile(r"(?<![\w/])[^\s,;:?!\"'`()]*(?:[*$\\<>={}|&~@#_/^]|\w\.\w)[^\s,;:?!\"'`()]*")
 _NAME: Final = re.compile(r"(?<=[^\s.?!:])\s+([A-Z][\w&+#-]*)|\b([A-Z]{2,}\d*|[A-Z][a-z]+[A-Z]\w*)\b")
 _LATIN: Final = re.compile(r"[A-Za-z]")
-_ENDINGS: Final = ("ations", "ation", "ings", "ing", "ions", "ion", "ments", "ment", "ers", "ies", "ied", "es", "ed", "er", "ly", "s", "e", "y")
+_PASSIVE: Final = re.compile(
+    r"\b(?:is|are|was|were|be|been|being|get|got)\b.*(?:ed|en|wn|ne|pt|nt|ht|lt|ld|ft|ade|ung|ead) by\b"
+)
+_ENDINGS: Final = tuple("ations ation ings ing ions ion ments ment ers ness ies ied es ed er ly s e y".split())
+_MEASURES: Final = ("many", "much", "long", "old", "far", "often", "tall", "big")
+_YES_NO: Final = tuple("is are do does did can should was were will has have".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +61,16 @@ def read(text: str) -> Reading:
         operators=frozenset(word for word in rest if word in words.OPERATORS and word not in words.POLITE),
         numbers=tuple(sorted(numbers)),
         units=frozenset(words.UNITS[word] for word in rest if word in words.UNITS),
-        dates=frozenset(word for word in rest if word in words.DAYS or (word in words.MONTHS and word not in ("may", "march"))),
+        dates=frozenset(word for word in rest if word in words.DAYS or word in words.MONTHS) - {"may", "march"},
         names=frozenset(name.lower() for found in _NAME.findall(text) for name in found if name and name != "I"),
         literals=frozenset(found.strip(".").lower() for found in _LITERAL.findall(text)),
-        quotes=tuple(sorted(" ".join(part.split()) for found in _QUOTED.findall(text) for part in found if part.strip())),
-        languages=frozenset(words.LANGUAGES[word] for word in rest if word in words.LANGUAGES and _is_language(word, text)),
+        quotes=tuple(sorted(" ".join(q.split()) for found in _QUOTED.findall(text) for q in found if q.strip())),
+        languages=frozenset(words.LANGUAGES[w] for w in rest if w in words.LANGUAGES and _is_language(w, text)),
         formats=frozenset(words.FORMATS[word] for word in rest if word in words.FORMATS),
         negations=sum(word in words.NEGATIONS for word in rest),
         asks=_asks(rest),
         trigrams=frozenset(joined[at : at + 3] for at in range(len(joined) - 2)),
-        passive="by" in rest and any(word in ("was", "were", "is", "are", "been", "be") for word in rest),
+        passive=_PASSIVE.search(joined) is not None,
     )
 
 
@@ -136,6 +143,6 @@ def _asks(spoken: list[str]) -> str:
     for at, word in enumerate(spoken[:8]):
         if word in words.ASKS:
             after = spoken[at + 1] if at + 1 < len(spoken) else ""
-            return f"how {after}" if word == "how" and after in ("many", "much", "long", "old", "far", "often", "tall", "big") else word
+            return f"how {after}" if word == "how" and after in _MEASURES else word
     first = spoken[0] if spoken else ""
-    return "whether" if first in ("is", "are", "do", "does", "did", "can", "should", "was", "were", "will", "has", "have") else ""
+    return "whether" if first in _YES_NO else ""

@@ -1,0 +1,42 @@
+"""What must agree before one answer may serve two questions."""
+
+import pytest
+
+from llmapi.cache.vetoes import vetoed
+
+REFUSED = [
+    ("numbers", "Name 4 rivers in Peru", "Name 9 rivers in Peru"),
+    ("numbers", "Name seven rivers in Peru", "Name 9 rivers in Peru"),
+    ("numbers", "Upgrade from Laravel 9 to Laravel 11", "Upgrade from Laravel 10 to Laravel 11"),
+    ("numbers", "What is new in Ubuntu 22.04?", "What is new in Ubuntu 24.04?"),
+    ("numbers", "Round 3.14159 to 2 places", "Round 3.14159"),
+    ("dates", "Trains to Lyon on Monday", "Trains to Lyon on Friday"),
+    ("dates", "Weather in Oslo in October", "Weather in Oslo in April"),
+    ("units", "How many calories are in a pound of rice?", "How many calories are in a kilogram of rice?"),
+    ("quotes", 'Translate "good night" into Greek', 'Translate "good luck" into Greek'),
+    ("quotes", "What does `ls -a` print?", "What does `ls -l` print?"),
+    ("languages", "Write a Rust function that reverses a list", "Write a Kotlin function that reverses a list"),
+    ("languages", "Reverse a list in C", "Reverse a list in C++"),
+    ("formats", "List the planets as JSON", "List the planets as XML"),
+    ("formats", "Compose a haiku about rain", "Compose a limerick about rain"),
+    ("negation", "Which birds can fly?", "Which birds cannot fly?"),
+    ("negation", "Recipes with nuts", "Recipes without nuts"),
+]
+SHARED = [
+    ("Name five rivers in Peru", "List 5 Peruvian rivers"),
+    ("Add 1,000 and 20", "What is 1000 plus 20?"),
+    ("How do I sort a list in python3?", "python 3: sort a list"),
+    ("It isn't cold, is it?", "It is not cold, is it?"),
+    ("How do I become a person who is not unkind?", "How do I become a kind person?"),
+    ("Which train runs on Sunday morning?", "trains on sunday morning"),
+]
+
+
+@pytest.mark.parametrize(("name", "a", "b"), REFUSED)
+def test_what_differs_is_named_whichever_comes_first(name, a, b):
+    assert (vetoed(a, b), vetoed(b, a)) == (name, name)
+
+
+@pytest.mark.parametrize(("a", "b"), SHARED)
+def test_other_words_for_the_same_pass(a, b):
+    assert vetoed(a, b) is None
