@@ -1,6 +1,6 @@
 """The tables within the settings: what a task, a route, a price, a vendor is made of."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -23,6 +23,27 @@ class TaskSettings(BaseModel):
     max_tokens: int = knob(512, "most tokens of an answer", ge=1, le=65_536)
     system: str = knob("", "system prompt when the caller gives none")
     timeout: float = knob(60.0, "seconds a request may take in all", gt=0, le=600)
+    max_error: float = knob(
+        0.0, "share of wrong answers accepted for answers by meaning (text code classify chat); 0: none", ge=0, le=0.2
+    )
+
+
+class SemanticSettings(BaseModel):
+    """The cache by meaning, for those who ask for it with `max_error`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tenants: dict[str, Annotated[float, Field(ge=0, le=0.2)]] = knob(
+        {}, "max_error by tenant, when the request says none; it wins over the task's"
+    )
+    policy: str = knob("vote", "vote, vcache, or fixed:<cosine>, which keeps no bound")
+    entries: int = knob(10_000, "most questions a worker keeps", ge=1, le=1_000_000)
+    megabytes: float = knob(64.0, "most memory of their texts and answers in a worker", gt=0, le=65_536)
+    url: str = knob("", "share them between workers: redis://… (Redis 8: vector sets) or postgresql://… (pgvector)")
+    max_temperature: float = knob(1.0, "calls hotter than this get no answer by meaning", ge=0, le=2)
+    volatile_ttl: float = knob(120.0, "seconds an answer is kept whose truth changes by itself", gt=0)
+    judge_model: str = knob("", "model or alias that compares answers of text, code and chat; empty: the call's own")
+    judge_share: float = knob(0.45, "most judge calls, as a share of a tenant's requests by meaning", ge=0, le=1)
 
 
 class Limits(BaseModel):

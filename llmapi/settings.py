@@ -24,7 +24,8 @@ from pydantic_settings import (
 )
 
 from llmapi.core.errors import BadSetting
-from llmapi.setting_tables import Limits, ModelRow, Price, QuotaSettings, RouteRow, TaskSettings, Vendor, knob
+from llmapi.setting_tables import Limits, ModelRow, Price, QuotaSettings, RouteRow, SemanticSettings, TaskSettings
+from llmapi.setting_tables import Vendor, knob
 
 PREFIX = "LLMAPI_"
 CONFIG = "LLMAPI_CONFIG"
@@ -125,6 +126,7 @@ class Settings(BaseSettings):
     cache_url: str = knob("memory://", "where answers are kept")
     cache_entries: int = knob(128, "most answers kept by a worker", ge=1, le=1_000_000)
     cache_ttl: float = knob(3600.0, "seconds an answer stays good", gt=0)
+    semantic: SemanticSettings = SemanticSettings()
     retry_attempts: int = knob(3, "most tries of one call at one provider", ge=1, le=10)
     retry_ratio: float = knob(0.2, "most retries as a share of first attempts, over a minute", ge=0, le=1)
     breaker_ratio: float = knob(0.8, "share of failures at which a model is not asked for a while", gt=0, le=1)

@@ -54,6 +54,7 @@ def cost_header(cost: dict[str, Any]) -> dict[str, str]:
 def cache_status(cache: dict[str, Any]) -> str:
     """Return the Cache-Status header of an answer (RFC 9211)."""
     words = {"hit": "hit", "coalesced": "fwd=miss; collapsed", "bypass": "fwd=bypass"}
+    words["semantic"] = "hit; detail=semantic"
     return f"llmapi; {words.get(cache['status'], 'fwd=miss')}"
 
 

@@ -158,6 +158,7 @@ class CacheWish:
 
     mode: CacheMode = "use"
     ttl: float | None = None  # seconds to keep this answer, and the oldest age to accept; None: the setting
+    max_error: float | None = None  # share of wrong answers accepted by meaning; 0: exact only; None: the setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +240,10 @@ class Facts:
     ttl: float | None = None  # seconds a kept answer stays good
     attempts: tuple[Attempt, ...] = ()
     provider_time: float = 0.0  # seconds spent waiting for providers
+    similarity: float | None = None  # by meaning: cosine to the kept question
+    probability: float | None = None  # by meaning: that the kept answer is right
+    kept: str = ""  # by meaning: the id of the kept question served from
+    reason: str = ""  # by meaning: why it was served, or not
 
     @property
     def own_key(self) -> bool:

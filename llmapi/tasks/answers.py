@@ -68,10 +68,19 @@ def cost_of(cost: Cost) -> Json:
 def cache_of(facts: Sequence[Facts]) -> Json:
     """Return the cache's part: an answer made of several calls counts as kept only if each of them was."""
     asked = [each for each in facts if each.cache not in KEPT]
-    shown = (asked or list(facts) or [Facts()])[0]
+    meant = [each for each in facts if each.cache == "semantic"]
+    shown = (asked or meant or list(facts) or [Facts()])[0]
     ages = [each.age for each in facts if each.age is not None]
     age = max(ages) if ages and not asked else None
-    return {"status": shown.cache, "age_s": None if age is None else round(age, 3), "similarity": None}
+    told = {"status": shown.cache, "age_s": rounded(age, 3), "similarity": rounded(shown.similarity, 4)}
+    if shown.reason:  # asked for by meaning
+        told |= {"probability": rounded(shown.probability, 4), "entry": shown.kept or None, "reason": shown.reason}
+    return told
+
+
+def rounded(value: float | None, digits: int) -> float | None:
+    """Return a number rounded, or None."""
+    return None if value is None else round(value, digits)
 
 
 def milliseconds(seconds: float) -> float:

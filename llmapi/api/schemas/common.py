@@ -22,6 +22,10 @@ class CacheWish(Schema):
         load_default="use",
     )
     ttl = number("Seconds to keep this answer, and the oldest kept answer to accept", 1, 31_536_000)
+    max_error = number(
+        "Accept the kept answer to a question of the same meaning, as long as at most this share of all such requests"
+        " gets a wrong answer; 0: to the very same question only; left out: the setting", 0, 0.2, example=0.01,
+    )  # fmt: skip
 
 
 def once() -> fields.String:
@@ -61,7 +65,21 @@ class Cost(Schema):
 class CacheFacts(Schema):
     status = choice("Where the answer came from", ("miss", "hit", "semantic", "coalesced", "bypass"), required=True)
     age_s = fields.Float(required=True, allow_none=True, metadata={"description": "Seconds a kept answer is old"})
-    similarity = fields.Float(required=True, allow_none=True)
+    similarity = fields.Float(
+        required=True, allow_none=True, metadata={"description": "Cosine to the nearest kept question"}
+    )
+    probability = fields.Float(
+        allow_none=True, metadata={"description": "By meaning: how likely the kept answer is right"}
+    )
+    entry = fields.String(
+        allow_none=True, metadata={"description": "By meaning: the kept question that was served; feedback names it"}
+    )
+    reason = fields.String(
+        metadata={
+            "description": "By meaning: why it was served or not, e.g. `served`, `cold`, `below threshold`, `explore`,"
+            " `gate:volatile`, `veto:numbers`"
+        }
+    )
 
 
 class Attempt(Schema):
