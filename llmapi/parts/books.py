@@ -2,9 +2,6 @@
 
 from typing import NamedTuple
 
-from sqlalchemy import Engine
-
-from llmapi.core.contracts import Bus
 from llmapi.costs import rollups
 from llmapi.costs.budgets import Budgets
 from llmapi.costs.ledger import Alerts, Ledger
@@ -13,26 +10,30 @@ from llmapi.costs.retention import Retention
 from llmapi.costs.usage import Usage
 from llmapi.gateway.budget import Budgeting
 from llmapi.gateway.route import StoredKeys
-from llmapi.settings import Settings
+from llmapi.parts.base import Base
 
 
 class Books(NamedTuple):
-    """Budgets, the ledger, and what is asked and kept of it."""
+    """Prices, budgets, the ledger, and what is asked and kept of it."""
 
+    prices: GenaiPrices
     budgets: Budgets
     ledger: Ledger
     usage: Usage
     retention: Retention
 
-    def budgeting(self, prices: GenaiPrices, keys: StoredKeys) -> Budgeting:
+    def budgeting(self, keys: StoredKeys) -> Budgeting:
         """Return the gateway's stage that holds money for calls."""
-        return Budgeting(self.budgets, self.ledger, prices, keys)
+        return Budgeting(self.budgets, self.ledger, self.prices, keys)
 
 
-def open_books(settings: Settings, engine: Engine, bus: Bus, prices: GenaiPrices, outbox: Alerts) -> Books:
-    """Return the books; the ledger is still to listen on the bus."""
+def open_books(base: Base, outbox: Alerts) -> Books:
+    """Return the books; the ledger listens on the bus."""
+    settings, engine = base.settings, base.engine
+    prices = GenaiPrices({name: price.model_dump(exclude_none=True) for name, price in settings.prices.items()})
     ledger = Ledger(
-        engine, prices, sums=rollups.add, outbox=outbox, tell=bus.tell, lease=settings.budget_lease
+        engine, prices, sums=rollups.add, outbox=outbox, tell=base.bus.tell, lease=settings.budget_lease
     )
+    base.bus.listen(ledger)
     retention = Retention(engine, ledger_kept=settings.ledger_kept, hours_kept=settings.usage_hours_kept)
-    return Books(Budgets(engine), ledger, Usage(engine), retention)
+    return Books(prices, Budgets(engine), ledger, Usage(engine), retention)
