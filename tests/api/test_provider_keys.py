@@ -65,14 +65,11 @@ def test_a_foreign_key_is_like_one_that_is_not(client):
     assert len(client.get(HOME, headers=ACME).json["data"]) == 1
 
 
-@pytest.mark.parametrize("key", ["", "short", "with a space", "ключ-ключ-ключ", "line\nfeed-line", 7, None])
-def test_what_cannot_be_a_key_is_refused(client, key):
-    assert store(client, key).status_code == 422
-
-
-@pytest.mark.parametrize("provider", ["nobody", "local", "..%2f", "x" * 200])
-def test_a_provider_that_takes_no_key_is_not_found(client, provider):
-    assert store(client, provider=provider).status_code == 404
+def test_what_cannot_be_a_key_and_a_provider_that_takes_none_are_refused(client):
+    for key in ("", "short", "with a space", "ключ-ключ-ключ", "line\nfeed-line", 7, None):
+        assert store(client, key).status_code == 422, key
+    for provider in ("nobody", "local", "..%2f", "x" * 200):
+        assert store(client, provider=provider).status_code == 404, provider
 
 
 def test_a_server_without_a_secret_key_stores_none(make):
