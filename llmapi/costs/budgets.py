@@ -75,8 +75,9 @@ class Standing:
 class _Known:
     """What a process knows of a tenant's budgets."""
 
-    until: float
+    looked: float  # when, on the monotonic clock
     scopes: tuple[tuple[str, str, str], ...]  # id, level, name
+    looking: bool = False  # somebody looks anew, while the others go on with this
 
 
 class Budgets:
@@ -84,7 +85,7 @@ class Budgets:
 
     def __init__(self, engine: Engine, *, now: Wall = utc_now, clock: Monotonic = monotonic) -> None:
         self._engine, self._now, self._clock = engine, now, clock
-        self._lock = threading.Lock()
+        self._lock, self._turn = threading.Lock(), threading.Lock()
         self._known: dict[str, _Known] = {}
 
     def create(
@@ -169,7 +170,12 @@ class Budgets:
     def applying(self, tenant: str, payer: Payer, targets: tuple[Target, ...]) -> tuple[str, ...]:
         """Return the ids of the budgets a call draws on; raises when the database is away and nothing is known."""
         known = self._known.get(tenant)
-        if known is None or known.until < self._clock():
+        if known is None:
+            known = self._look(tenant, None)
+        elif (age := self._clock() - known.looked) > FRESH:
+            known = self._look_alone(tenant)
+        elif age > FRESH / 2 and not known.looking:
+            known.looking = True
             known = self._look(tenant, known)
         if not known.scopes:
             return ()
@@ -182,11 +188,16 @@ class Budgets:
         spent, held = connection.execute(mine).one()
         return Standing(budget, window.first, window.ends, int(spent or 0), int(held or 0))
 
+    def _look_alone(self, tenant: str) -> _Known:
+        """Look anew, one thread for all who wait: what is known is too old to go on with."""
+        with self._turn:
+            known = self._known.get(tenant)
+            if known is not None and self._clock() - known.looked <= FRESH:
+                return known
+            return self._look(tenant, known)
+
     def _look(self, tenant: str, known: _Known | None) -> _Known:
-        """Look anew; meanwhile other threads go on with what was known."""
         begun = self._clock()
-        if known is not None:
-            known.until = begun + FRESH
         mine = select(budgets.c.id, budgets.c.level, budgets.c.name)
         mine = mine.where(budgets.c.tenant == tenant, budgets.c.active).order_by(budgets.c.id)
         try:
@@ -195,8 +206,8 @@ class Budgets:
         except LlmApiError:
             if known is None:
                 raise
-            return known  # while the database is away no budget is made, and those there are cannot be drawn on
-        fresh = _Known(begun + FRESH, scopes)
+            scopes = known.scopes  # while the database is away no budget is made, and none can be drawn on
+        fresh = _Known(begun, scopes)
         with self._lock:
             if len(self._known) >= MOST_TENANTS:
                 self._known.clear()

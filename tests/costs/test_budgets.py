@@ -12,7 +12,7 @@ from llmapi.core.identity import NOBODY, Payer
 from llmapi.costs.budget_windows import window_at
 from llmapi.costs.budgets import Budgets
 from tests.costs.books import MODEL, PAYER, Now
-from tests.gateway.conftest import Clock
+from tests.gateway.conftest import Clock, run
 
 TARGETS = (MODEL, Target("q", "n"))
 
@@ -97,6 +97,13 @@ def test_what_another_process_changed_is_known_within_two_seconds(budgets, datab
     elsewhere.update(id, "acme", active=False)
     clock.now += 2.01
     assert budgets.applying("acme", PAYER, TARGETS) == ()
+
+
+def test_nobody_goes_on_with_old_knowledge_while_another_looks_anew(budgets, database, clock):
+    assert budgets.applying("acme", PAYER, TARGETS) == ()
+    id = Budgets(database.open()).create("acme", amount=1, window="day").id
+    clock.now += 3600
+    assert run(*[lambda: budgets.applying("acme", PAYER, TARGETS)] * 8) == [(id,)] * 8
 
 
 def test_what_this_process_changed_is_known_at_once(budgets):
