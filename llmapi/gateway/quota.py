@@ -16,6 +16,7 @@ from llmapi.core.identity import Payer
 from llmapi.core.money import Cost
 from llmapi.core.reply import Handler, Reply
 from llmapi.costs.tokens import bounded_input, bounded_output
+from llmapi.gateway.route import StoredKeys, none_stored
 from llmapi.tenants.quotas import Demand, Hold, Quotas
 from llmapi.tenants.windows import Limit, Unit
 
@@ -38,10 +39,15 @@ class Bounds(Protocol):
 
 
 class Quota:
-    """Hold what a call may use, if it is under any limit."""
+    """Hold what a call may use, if it is under any limit.
 
-    def __init__(self, quotas: Quotas, limits: LimitsOf, prices: Bounds) -> None:
-        self._quotas, self._limits, self._prices = quotas, limits, prices
+    keys: what tenants have stored to be used instead of the operator's, who then pays nothing
+    """
+
+    def __init__(
+        self, quotas: Quotas, limits: LimitsOf, prices: Bounds, keys: StoredKeys = none_stored
+    ) -> None:
+        self._quotas, self._limits, self._prices, self._keys = quotas, limits, prices, keys
 
     def __call__(self, call: Call, proceed: Handler) -> Reply:
         limits = self._limits.of(call.tenant, call.payer, call.targets[0])
@@ -63,7 +69,8 @@ class Quota:
         usage = Usage(bounded_input(call), bounded_output(call))
         nanos = 0
         if any(limit.unit == "nanos" for limit in limits) and not call.provider_key:
-            nanos = max(self._bound(target, usage) for target in call.targets)
+            paid = [target for target in call.targets if not self._keys(call.tenant, target.provider)]
+            nanos = max((self._bound(target, usage) for target in paid), default=0)
         return {"requests": 1, "tokens": usage.total_tokens, "nanos": nanos}
 
     def _ended(
@@ -76,16 +83,17 @@ class Quota:
         usage = answer.usage if reply.completed and answer.usage != NOTHING else heard(call, answer)
         lost = facts.attempts
         if isinstance(error, LlmApiError) and error.attempts:  # the last one broke on its way
-            lost, last = error.attempts[:-1], error.attempts[-1].usage
-            usage = usage if last == NOTHING else last
-        self._settle(call, hold, 1, (*lost, Attempt(facts.provider, facts.model, "ok", 0.0, usage)))
+            lost, told = error.attempts[:-1], error.attempts[-1].usage
+            usage = usage if told == NOTHING else told
+        last = Attempt(facts.provider, facts.model, "ok", 0.0, usage, own_key=facts.own_key)
+        self._settle(call, hold, 1, (*lost, last))
 
     def _settle(self, call: Call, hold: Hold, requests: int, attempts: tuple[Attempt, ...]) -> None:
         tokens = sum(attempt.usage.total_tokens for attempt in attempts)
         nanos = 0
         if "nanos" in hold.units and not call.provider_key:
-            costs = [self._cost(attempt) for attempt in attempts if attempt.usage != NOTHING]
-            nanos = sum(costs)
+            paid = [each for each in attempts if each.usage != NOTHING and not each.own_key]
+            nanos = sum(self._cost(attempt) for attempt in paid)
         self._quotas.settle(hold, {"requests": requests, "tokens": tokens, "nanos": nanos})
 
     def _bound(self, target: Target, usage: Usage) -> int:

@@ -81,7 +81,7 @@ def open_quota(base: Base, known: Known, books: Books) -> Quota:
         model_limits(said.models),
     )
     allowances = Allowances(usual, PlanNames(base.engine, known.plans))
-    return Quota(Quotas(base.engine), allowances, books.prices)
+    return Quota(Quotas(base.engine), allowances, books.prices, hidden(known.provider_keys))
 
 
 def open_guards(settings: Settings, bus: Bus) -> Guards:

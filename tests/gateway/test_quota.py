@@ -85,14 +85,19 @@ def given() -> Given:
 @pytest.fixture
 def gateway(provider: ScriptedProvider, cache: Any, bus: Any, prices: Any, quotas: Quotas, given: Given) -> Handler:
     return build_gateway(
-        providers={name: provider for name in ("p", "free", "unknown")},
+        providers={name: provider for name in ("p", "free", "unknown", "stored")},
         cache=cache,
         bus=bus,
         prices=prices,
-        quota=Quota(quotas, given, Pennies()),
+        quota=Quota(quotas, given, Pennies(), own_key_at),
+        keys=own_key_at,
         sleep=lambda *_: None,
         jitter=lambda: 1.0,
     )
+
+
+def own_key_at(tenant: str, provider: str) -> str:
+    return "key-of-acme" if (tenant, provider) == ("acme", "stored") else ""
 
 
 def used(quotas: Quotas, *limits: Limit) -> list[int]:
@@ -213,7 +218,8 @@ def test_a_mistake_of_ours_holds_nothing_for_ever(gateway: Handler, provider: Sc
 def test_money_is_not_used_by_free_models_and_own_keys(gateway: Handler, quotas: Quotas) -> None:
     gateway(a_call(targets=(Target("free", "m"),))).completion()
     gateway(a_call(provider_key="sk-mine", cache=CacheWish("bypass"))).completion()
-    assert used(quotas) == [14, 2, 0]
+    gateway(a_call(targets=(Target("stored", "m"),), cache=CacheWish("bypass"))).completion()
+    assert used(quotas) == [21, 3, 0]
 
 
 def test_a_model_without_a_price_is_refused_where_money_is_limited(
