@@ -77,7 +77,9 @@ def test_a_line_ends_where_the_next_interval_or_the_range_does(usage: Usage) -> 
 
 
 @pytest.mark.parametrize(
-    "where", [{"user": "zoë"}, {"user": ""}, {"model": "large", "batch": True}, {"project": "red", "user": "ann"}], ids=str
+    "where",
+    [{"user": "zoë"}, {"user": ""}, {"model": "large", "batch": True}, {"project": "red", "user": "ann"}],
+    ids=str,
 )
 def test_filters_leave_only_what_they_name(usage: Usage, where: dict[str, Any]) -> None:
     rows = [each for each in ROWS if all(each[name] == value for name, value in where.items())]
