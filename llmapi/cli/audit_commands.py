@@ -1,6 +1,5 @@
 """flask audit: whether the chain is whole, where it ends, and a copy of it."""
 
-import getpass
 from pathlib import Path
 
 import click
@@ -47,11 +46,3 @@ def export() -> None:
     for entry in services().audit.all():
         told = {name: getattr(entry, name) for name in Entry.__slots__}
         click.echo(orjson.dumps({**told, "at": rfc3339(entry.at)}))
-
-
-def actor() -> str:
-    """Return the name of who types commands."""
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):
-        return "cli"

@@ -7,7 +7,7 @@ from typing import Any
 import click
 import orjson
 
-from llmapi.cli.parts import Group, in_columns, services
+from llmapi.cli.parts import Group, in_columns, noted, services
 from llmapi.core.clock import rfc3339, utc_now
 from llmapi.tenants.key_rows import ApiKey
 from llmapi.tenants.roles import OPERATORS_TENANT, ROLES
@@ -42,7 +42,9 @@ def create(tenant: str, scopes: tuple[str, ...], days: float | None, **wanted: A
     parts = services()
     parts.plans.need(wanted["plan"])
     expires = None if days is None else utc_now() + timedelta(days=days)
-    show(*parts.keyring.create(tenant, scopes=scopes or None, expires=expires, **wanted))
+    row, key = parts.keyring.create(tenant, scopes=scopes or None, expires=expires, **wanted)
+    noted(tenant, "keys.create", row.id, role=row.role)
+    show(row, key)
 
 
 @keys.command("list")
@@ -66,7 +68,10 @@ def list_keys(tenant: str | None, as_json: bool) -> None:
 def rotate(id: str, overlap: float) -> None:
     """Make a new secret for a key. It is printed alone on standard output, this once."""
     ring = services().keyring
-    show(*ring.rotate(ring.owner(id), id, overlap))
+    tenant = ring.owner(id)
+    row, key = ring.rotate(tenant, id, overlap)
+    noted(tenant, "keys.rotate", id, overlap_s=overlap)
+    show(row, key)
 
 
 @keys.command()
@@ -75,8 +80,18 @@ def revoke(ids: tuple[str, ...]) -> None:
     """Revoke keys, for ever."""
     ring = services().keyring
     for id in ids:
-        ring.revoke(ring.owner(id), id)
+        tenant = ring.owner(id)
+        ring.revoke(tenant, id)
+        noted(tenant, "keys.delete", id)
         click.echo(f"{id}: revoked")
+
+
+@keys.command("seal-anew")
+def seal_anew() -> None:
+    """Seal stored provider keys with the newest LLMAPI_SECRET_KEY, so that older ones can go."""
+    count = services().provider_keys.seal_anew()
+    noted(OPERATORS_TENANT, "provider_keys.seal", "", count=count)
+    click.echo(f"{count} provider keys sealed")
 
 
 @click.group(cls=Group)
@@ -92,7 +107,9 @@ def create_tenant(id: str, name: str, plan: str) -> None:
     """Make a tenant."""
     parts = services()
     parts.plans.need(plan)
-    click.echo(f"{parts.tenants.create(id, name=name, plan=plan).id}: made")
+    made = parts.tenants.create(id, name=name, plan=plan)
+    noted(made.id, "tenants.create", made.id, plan=plan)
+    click.echo(f"{made.id}: made")
 
 
 @tenants.command("list")
@@ -112,14 +129,18 @@ def list_tenants(as_json: bool) -> None:
 @click.argument("id", metavar="TENANT")
 def suspend(id: str) -> None:
     """Let a tenant's keys be good no more."""
-    click.echo(f"{services().tenants.suspend(id).id}: suspended")
+    found = services().tenants.suspend(id)
+    noted(found.id, "tenants.change", found.id, state="suspended")
+    click.echo(f"{found.id}: suspended")
 
 
 @tenants.command()
 @click.argument("id", metavar="TENANT")
 def resume(id: str) -> None:
     """Let a suspended tenant's keys be good again."""
-    click.echo(f"{services().tenants.resume(id).id}: active")
+    found = services().tenants.resume(id)
+    noted(found.id, "tenants.change", found.id, state="active")
+    click.echo(f"{found.id}: active")
 
 
 def show(row: ApiKey, key: str) -> None:

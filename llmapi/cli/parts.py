@@ -1,5 +1,6 @@
 """What commands share: the services, errors told in a sentence, and columns."""
 
+import getpass
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,11 @@ def services() -> Services:
     found: Services = context.ensure_object(ScriptInfo).load_app().extensions["llmapi"]
     context.call_on_close(found.engine.dispose)
     return found
+
+
+def noted(tenant: str, action: str, target: str, **details: Any) -> None:
+    """Write down in the audit chain what this command has done."""
+    services().audit.append(tenant, f"cli:{getpass.getuser()}", action, target, details=details)
 
 
 class Told:

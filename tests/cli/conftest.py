@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from click.testing import Result
 
 from llmapi.app import create_app
@@ -30,6 +31,7 @@ def flask(services: Services) -> Run:
     runner = create_app(services).test_cli_runner()
 
     def run(*words: str, **more: Any) -> Result:
-        return runner.invoke(args=list(words), **more)
+        with structlog.testing.capture_logs():  # they go where the server's logs go, not among what is printed
+            return runner.invoke(args=list(words), **more)
 
     return run
