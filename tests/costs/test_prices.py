@@ -102,3 +102,30 @@ def test_names_made_up_by_callers_do_not_fill_the_memory(prices):
     for number in range(2500):
         prices.cost(Target("openai", f"made-up-{number}"), Usage(1))
     assert len(prices._models) <= 1000
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**5), st.integers(0, 10**6), st.integers(0, 10**5))
+def test_what_tokens_cost_at_most_is_never_below_what_they_cost(given_tokens, said, cached, thought):
+    dear = Rates(Decimal(2), Decimal(3), Decimal(5), Decimal(7), Decimal(1))
+    cheap = Rates(Decimal(2), Decimal(3), Decimal("0.2"), None)
+    for rates in (dear, cheap):
+        cost = rates.cost(Usage(given_tokens, said, min(cached, given_tokens), min(thought, said)))
+        assert cost.nanos <= rates.bound(Usage(given_tokens, said)).nanos
+
+
+def test_the_prices_kept_of_a_call_are_those_it_was_computed_from(prices):
+    target, usage = Target("gemini", "gemini-2.5-pro"), Usage(300_000, 1000)
+    quote = prices.quote(target, usage)
+    again = 300_000 * Decimal(quote["input"]) + 1000 * Decimal(quote["output"])
+    assert prices.cost(target, usage).nanos == int(again * 1000)
+    assert (quote["tier"], quote["date"], quote["source"].split()[0]) == (200_000, "2026-11-20", "genai-prices")
+    mine = GenaiPrices({"mine/model": {"input": 1, "output": 2}}, now=lambda: NOW)
+    assert mine.quote(Target("mine", "model"), usage)["source"] == "override"
+    assert prices.quote(Target("local", "smollm2"), usage) is None
+    assert prices.quote(Target("nobody", "knows"), usage) is None
+
+
+def test_a_vendors_own_batches_are_cheaper_where_the_list_says_so(prices):
+    target, usage = Target("anthropic", "claude-sonnet-4-5"), Usage(1000, 1000)
+    assert prices.batch_cost(target, usage).nanos * 2 == prices.cost(target, usage).nanos
+    assert prices.batch_cost(Target("local", "smollm2"), usage) == FREE

@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmapi.core.calls import Call, Message, Target
+from llmapi.core.calls import Call, Message, Target, Tool, ToolCall
 from llmapi.core.lifetime import Lifetime
 from llmapi.costs.tokens import bounded_input, bounded_output, estimated_input
 
@@ -34,3 +34,14 @@ def test_an_answer_is_bounded_by_the_calls_limit_and_an_embedding_says_nothing()
     assert bounded_output(replace(CALL, max_tokens=77)) == 77
     embedding = replace(CALL, messages=(), inputs=("hello", "world"))
     assert (bounded_output(embedding), bounded_input(embedding) >= 10) == (0, True)
+
+
+def test_tools_and_what_was_said_with_them_are_counted_since_they_are_sent_along():
+    tool = Tool("weather", "Tells the weather of a city.", {"type": "object", "properties": {"city": {}}})
+    wanted = replace(CALL, tools=(tool,))
+    assert bounded_input(wanted) >= bounded_input(CALL) + 700  # a vendor's own words about tools alone are that many
+    assert estimated_input(wanted) > estimated_input(CALL)
+    called = Message("assistant", "", (ToolCall(0, "call_1", "weather", '{"city": "' + "x" * 500 + '"}'),))
+    answered = Message("tool", "Rain.", (), "call_1")
+    talk = replace(wanted, messages=(*CALL.messages, called, answered))
+    assert bounded_input(talk) >= bounded_input(wanted) + 500
