@@ -23,7 +23,13 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
     sleep: how a retry waits, replaced by tests
     """
     base = open_base(settings, sleep)
-    cache = open_cache(settings.cache_url, entries=settings.cache_entries, ttl=settings.cache_ttl)
+    cache = open_cache(
+        settings.cache_url,
+        entries=settings.cache_entries,
+        size=settings.cache_bytes,
+        ttl=settings.cache_ttl,
+        grace=settings.cache_grace,
+    )
     telling = open_telling(base, cache)
     known = open_known(base)
     books = open_books(base, telling.webhooks.outbox)

@@ -112,6 +112,7 @@ class Services:
         self.retention.start()
         self.ledger.start()
         self.keyring.start()
+        self.cache.start()
         self._show_first_key()
         threading.Thread(target=self._warm_up, args=(settled,), name="warm-up", daemon=True).start()
         self.serving = True
@@ -156,6 +157,7 @@ class Services:
         self.batches.keeper.stop()
         self.retention.stop()
         self.keyring.stop()
+        self.cache.close()
         for provider in self.providers.values():
             provider.close()
         self.transport.close()
@@ -170,7 +172,7 @@ class Services:
         """Return how every dependency is, from what is known already; only the database is asked."""
         parts: dict[str, Mapping[str, Any]] = {
             "database": self._database(),
-            "cache": {"status": "ok", **self.cache.stats()},
+            "cache": self.cache.health(),
             "jobs": self.job_engine.health(),
             "webhooks": self.webhooks.sender.health(),
             "ledger": self.ledger.health(),

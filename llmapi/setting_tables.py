@@ -23,6 +23,13 @@ class TaskSettings(BaseModel):
     max_tokens: int = knob(512, "most tokens of an answer", ge=1, le=65_536)
     system: str = knob("", "system prompt when the caller gives none")
     timeout: float = knob(60.0, "seconds a request may take in all", gt=0, le=600)
+    cache_ttl: float | None = knob(None, "most seconds a kept answer stays good; empty: as cache_ttl says", gt=0)
+    stale_while_revalidate: float = knob(
+        0.0, "seconds past its time a kept answer is still given, and renewed behind it", ge=0, le=604_800
+    )
+    stale_if_error: float = knob(
+        0.0, "seconds past its time a kept answer is given when no provider gives one", ge=0, le=604_800
+    )
     max_error: float = knob(
         0.0, "share of wrong answers accepted for answers by meaning (text code classify chat); 0: none", ge=0, le=0.2
     )

@@ -123,9 +123,13 @@ class Settings(BaseSettings):
     local_slots: int = knob(4, "answers the embedded model writes at once", ge=1, le=64)
     local_threads: int = knob(0, "threads of the embedded model; 0: one less than the cores", ge=0, le=256)
 
-    cache_url: str = knob("memory://", "where answers are kept")
+    cache_url: str = knob("memory://", "where answers are kept: memory://, or redis://host:6379/0 under that")
     cache_entries: int = knob(128, "most answers kept by a worker", ge=1, le=1_000_000)
     cache_ttl: float = knob(3600.0, "seconds an answer stays good", gt=0)
+    cache_bytes: int = knob(64 * 1_048_576, "most bytes of answers a worker keeps", ge=65_536)
+    cache_grace: float = knob(
+        600.0, "seconds an answer is kept past its time, for requests that take stale ones", ge=0, le=604_800
+    )
     semantic: SemanticSettings = SemanticSettings()
     retry_attempts: int = knob(3, "most tries of one call at one provider", ge=1, le=10)
     retry_ratio: float = knob(0.2, "most retries as a share of first attempts, over a minute", ge=0, le=1)

@@ -18,6 +18,8 @@ from llmapi.gateway.recording import Recording
 Wanted = dict[str, Any]
 MODES = {"no-store": "bypass", "no-cache": "refresh", "only-if-cached": "only"}
 MAX_AGE = re.compile(r"max-age=(\d{1,9})$")
+LONGEST_STALE = 604_800.0  # seconds, as in the schema
+STALE = re.compile(r"(stale-while-revalidate|stale-if-error)=(\d{1,6})$")
 
 
 def answer(task: str, wanted: Wanted) -> Response:
@@ -55,7 +57,8 @@ def cache_status(cache: dict[str, Any]) -> str:
     """Return the Cache-Status header of an answer (RFC 9211)."""
     words = {"hit": "hit", "coalesced": "fwd=miss; collapsed", "bypass": "fwd=bypass"}
     words["semantic"] = "hit; detail=semantic"
-    return f"llmapi; {words.get(cache['status'], 'fwd=miss')}"
+    late = f"; ttl={int(cache['ttl_s'] // 1)}" if cache.get("stale") else ""
+    return f"llmapi; {words.get(cache['status'], 'fwd=miss')}{late}"
 
 
 def accepted(task: str, wanted: Wanted, **when: Any) -> Response:
@@ -128,4 +131,6 @@ def with_cache_control(wanted: Wanted, header: str) -> Wanted:
             said["mode"] = MODES[directive]
         elif found := MAX_AGE.match(directive):
             said.update({"ttl": float(found[1])} if int(found[1]) else {"mode": "refresh"})
+        elif found := STALE.match(directive):
+            said[found[1].replace("-", "_")] = min(float(found[2]), LONGEST_STALE)
     return {**wanted, "cache": {**said, **wanted.get("cache", {})}} if said else wanted

@@ -1,7 +1,8 @@
 """cache: answers kept, and where.
 
 keys (cache_key: what makes two questions the same), record (what is kept, and its bytes), memory (MemoryCache),
-invalid (what may be served no longer), open_cache (an engine by its URL).
+tiered (TieredCache: memory over Redis), leases (who of all processes asks), invalid (what may be served no longer),
+open_cache (an engine by its URL).
 May import db and core, never another subject room.
 """
 
@@ -16,7 +17,21 @@ from llmapi.core.clock import Monotonic
 from llmapi.core.contracts import AnswerCache
 from llmapi.core.errors import BadSetting
 
-KINDS: Final[dict[str, Callable[[str, MemoryCache], AnswerCache]]] = {"memory": lambda _, memory: memory}
+
+def in_memory(url: str, memory: MemoryCache) -> AnswerCache:
+    """Open memory://; the URL has nothing more to say."""
+    return memory
+
+
+def over_redis(url: str, memory: MemoryCache) -> AnswerCache:
+    """Open redis://, rediss:// or unix:// under a memory tier."""
+    from llmapi.cache.redis import RedisServer
+    from llmapi.cache.tiered import TieredCache
+
+    return TieredCache(memory, RedisServer(url))
+
+
+KINDS: Final = {"memory": in_memory, "redis": over_redis, "rediss": over_redis, "unix": over_redis}
 
 
 def some_percent() -> float:

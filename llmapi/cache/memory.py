@@ -71,11 +71,13 @@ class MemoryCache:
         """Return the answer kept under a key with its age, or None."""
         with self._lock:
             lying = self._shelf.get(key)
-            if lying is not None:
-                self._shelf.move_to_end(key)
-        if lying is None:
-            return None
-        record = lying.record
+            if lying is None:
+                return None
+            self._shelf.move_to_end(key)
+        return self.judged(key, lying.record, stale=stale)
+
+    def judged(self, key: str, record: Record, *, stale: bool = False) -> Kept | None:
+        """Return a record as what may be served now, or None."""
         age = self._clock() - record.created
         if age >= (record.ttl + record.stale if stale else record.ttl) or self._invalid.means(key, record):
             return None
@@ -92,18 +94,22 @@ class MemoryCache:
         about: About = KNOWN_NOTHING,
     ) -> None:
         """Keep an answer for `ttl` seconds, at most the cache's own; it replaces what the key had."""
-        self.keep(key, self.record(completion, Source(provider, model, 0.0, self._ttl if ttl is None else ttl), about))
+        self.keep(key, self.recorded(completion, Source(provider, model, wished=ttl), about))
 
-    def record(self, completion: Completion, source: Source, about: About) -> Record:
-        """Return what is kept of an answer: made now, and for no longer than the cache allows."""
-        span = min(source.ttl, self._ttl) * (1 - self._spread())
+    def recorded(self, completion: Completion, source: Source, about: About) -> Record:
+        """Return what is kept of an answer: made now, and good for no longer than the cache allows."""
+        wished = self._ttl if source.wished is None else min(source.wished, self._ttl)
+        span = wished * (1 - self._spread())
         stale = min(max(about.stale, self._grace), STALEST) if span > 0 else 0.0
-        return recorded(completion, source._replace(created=self._clock(), ttl=span), replace(about, stale=stale))
+        return recorded(completion, source, replace(about, stale=stale), created=self._clock(), ttl=span)
 
-    def keep(self, key: str, record: Record) -> None:
-        """Keep a record, which may come from elsewhere."""
+    def keep(self, key: str, record: Record, *, older: bool = True) -> None:
+        """Keep a record, which may come from elsewhere; without `older` only if none is here that is as new."""
         size, now = weight(key, record), self._clock()
         with self._lock:
+            known = None if older else self._shelf.get(key)
+            if known is not None and known.record.created >= record.created:
+                return
             self._take(key)
             for old in self._expiry.over(now, STEP):
                 self._take(old)
@@ -126,12 +132,10 @@ class MemoryCache:
         self._invalid.add(marks)
         self._invalid.forget(self._clock() - self._ttl - STALEST)
 
-    def clear(self) -> None:
-        """Forget every answer."""
-        with self._lock:
-            self._shelf.clear()
-            self._expiry = Expiry()
-            self._bytes = 0
+    def forbid(self, keys: Iterable[str]) -> None:
+        """Serve nothing from now on that was asked until now under these keys, wherever it turns up."""
+        now = self._clock()
+        self.mark(Mark(key.rpartition(":")[0], "key", key, now) for key in keys)
 
     def stats(self) -> Mapping[str, int]:
         """Return the entries, the capacity, how many answers had to make room for others, and the bytes."""

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from llmapi.core.calls import Completion, TokenLogprobs, ToolCall, Usage
-from llmapi.core.kept import KNOWN_NOTHING, About
+from llmapi.core.kept import About
 
 VERSION: Final = 1  # raise it with every change of what is written below, or of what a field means
 HEAD: Final = struct.Struct("<BI")  # version, CRC-32 of all that follows
@@ -73,15 +73,14 @@ class Kept(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Who gave an answer, when, and for how long it is good."""
+    """Who gave an answer, and how many seconds its caller wants it kept; None: as the cache does."""
 
     provider: str
     model: str
-    created: float
-    ttl: float
+    wished: float | None = None
 
 
-def recorded(completion: Completion, source: Source, about: About = KNOWN_NOTHING) -> Record:
+def recorded(completion: Completion, source: Source, about: About, *, created: float, ttl: float) -> Record:
     """Return a record that nobody can change: tuples all the way down, for many readers share it."""
     hard = Completion(
         completion.text,
@@ -93,7 +92,10 @@ def recorded(completion: Completion, source: Source, about: About = KNOWN_NOTHIN
     )
     return Record(
         completion=hard,
-        **source._asdict(),
+        provider=source.provider,
+        model=source.model,
+        created=created,
+        ttl=ttl,
         tenant=about.tenant,
         task=about.task,
         tags=tuple(about.tags),
@@ -184,7 +186,8 @@ def _read(parts: list[Any], numbers: bytes, width: str) -> Record:
     )
     tenant, task, tags, cost, took, stale = about
     known = About(tenant, task, tuple(tags), cost, took, stale)
-    return recorded(completion, Source(*source), known)
+    provider, model, created, ttl = source
+    return recorded(completion, Source(provider, model), known, created=created, ttl=ttl)
 
 
 def _log(chance: float | None) -> float:

@@ -159,6 +159,9 @@ class CacheWish:
     mode: CacheMode = "use"
     ttl: float | None = None  # seconds to keep this answer, and the oldest age to accept; None: the setting
     max_error: float | None = None  # share of wrong answers accepted by meaning; 0: exact only; None: the setting
+    stale_while_revalidate: float = 0.0  # seconds past its time an answer is taken at once, and renewed behind it
+    stale_if_error: float = 0.0  # seconds past its time an answer is taken when no provider gives a new one
+    tags: tuple[str, ...] = ()  # the caller's own words, under which its answers can be invalidated
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,13 +240,14 @@ class Facts:
     model: str = ""
     cache: CacheStatus = "miss"
     age: float | None = None  # seconds a kept answer is old
-    ttl: float | None = None  # seconds a kept answer stays good
+    ttl: float | None = None  # seconds a kept answer stays good; below 0: it is stale
     attempts: tuple[Attempt, ...] = ()
     provider_time: float = 0.0  # seconds spent waiting for providers
     similarity: float | None = None  # by meaning: cosine to the kept question
     probability: float | None = None  # by meaning: that the kept answer is right
     kept: str = ""  # by meaning: the id of the kept question served from
     reason: str = ""  # by meaning: why it was served, or not
+    landed: Literal["", "kept", "lost"] = ""  # kept where all processes find it; lost: another has asked meanwhile
 
     @property
     def own_key(self) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
+from llmapi.core.calls import CacheWish
 from llmapi.core.contracts import AnswerCache, Bus, Provider
 from llmapi.gateway.breaker import Breakers
 from llmapi.gateway.overload import Gates
@@ -114,4 +115,9 @@ def open_defaults(settings: Settings) -> dict[str, TaskDefaults]:
 
 def defaults_of(task: TaskSettings) -> TaskDefaults:
     """Return a task's settings as plain values."""
-    return TaskDefaults(task.model, task.temperature, task.max_tokens, task.system, task.timeout)
+    wish = CacheWish(
+        ttl=task.cache_ttl,
+        stale_while_revalidate=task.stale_while_revalidate,
+        stale_if_error=task.stale_if_error,
+    )
+    return TaskDefaults(task.model, task.temperature, task.max_tokens, task.system, task.timeout, wish)

@@ -72,7 +72,10 @@ def cache_of(facts: Sequence[Facts]) -> Json:
     shown = (asked or meant or list(facts) or [Facts()])[0]
     ages = [each.age for each in facts if each.age is not None]
     age = max(ages) if ages and not asked else None
-    told = {"status": shown.cache, "age_s": rounded(age, 3), "similarity": rounded(shown.similarity, 4)}
+    told: Json = {"status": shown.cache, "age_s": rounded(age, 3), "similarity": rounded(shown.similarity, 4)}
+    late = min((each.ttl for each in facts if each.ttl is not None), default=0.0)
+    if late < 0 and not asked:
+        told |= {"stale": True, "ttl_s": rounded(late, 3)}
     if shown.reason:  # asked for by meaning
         told |= {"probability": rounded(shown.probability, 4), "entry": shown.kept or None, "reason": shown.reason}
     return told

@@ -27,6 +27,7 @@ class TaskDefaults:
     max_tokens: int
     system: str
     timeout: float
+    cache: CacheWish = CacheWish()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,7 @@ class Tasks:
             top_p=wanted.get("top_p"),
             stop=tuple(wanted.get("stop", ())),
             seed=wanted.get("seed"),
-            cache=CacheWish(**wanted.get("cache", {})),
+            cache=wished(wanted["cache"], usual.cache) if "cache" in wanted else usual.cache,
             stream=stream,
             provider_key=caller.provider_key,
             again=caller.again,
@@ -194,6 +195,11 @@ class Tasks:
             batch=caller.batch,
             priority=caller.priority,
         )
+
+
+def wished(said: Wanted, usual: CacheWish) -> CacheWish:
+    """Return what a request says of the cache; where it is silent, what its task does."""
+    return replace(usual, **{**said, "tags": tuple(said.get("tags", ()))})
 
 
 def longer(call: Call, repairs: int) -> Call:

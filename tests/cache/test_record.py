@@ -29,12 +29,12 @@ ABOUT = st.builds(About, TEXTS, TEXTS, st.lists(TEXTS, max_size=3).map(tuple), s
 
 def a_record(text: str = "Spam.", **said: Any) -> Record:
     about = About("acme", "text", ("v1",), 7)
-    return recorded(Completion(text, **said), Source("gemini", "flash", 1000.0, 60.0), about)
+    return recorded(Completion(text, **said), Source("gemini", "flash"), about, created=1000.0, ttl=60.0)
 
 
 @given(ANSWERS, ABOUT)
 def test_a_record_comes_back_as_it_was(answer: Completion, about: About) -> None:
-    made = recorded(answer, Source("gemini", "flash", 1e9, 3600.0), about)
+    made = recorded(answer, Source("gemini", "flash"), about, created=1e9, ttl=3600.0)
     assert unpack(pack(made)) == made
 
 

@@ -22,6 +22,11 @@ class CacheWish(Schema):
         load_default="use",
     )
     ttl = number("Seconds to keep this answer, and the oldest kept answer to accept", 1, 31_536_000)
+    stale_while_revalidate = number(
+        "Seconds past its time a kept answer is taken at once, and renewed behind it", 0, 604_800
+    )
+    stale_if_error = number("Seconds past its time a kept answer is taken when no provider gives one", 0, 604_800)
+    tags = many(string("A word of your own", 1, 64), "Words under which the answer can be invalidated later", 0, 8)
     max_error = number(
         "Accept the kept answer to a question of the same meaning, as long as at most this share of all such requests"
         " gets a wrong answer; 0: to the very same question only; left out: the setting", 0, 0.2, example=0.01,
@@ -68,6 +73,8 @@ class CacheFacts(Schema):
     similarity = fields.Float(
         required=True, allow_none=True, metadata={"description": "Cosine to the nearest kept question"}
     )
+    stale = flag("Given although its time is over, as the call or its task allows")
+    ttl_s = fields.Float(metadata={"description": "Of a stale answer: seconds past its time, below 0"})
     probability = fields.Float(
         allow_none=True, metadata={"description": "By meaning: how likely the kept answer is right"}
     )
