@@ -16,18 +16,18 @@ ledger = Table(
     Column("entry", String(40), nullable=False),  # the passage through the gateway; a request may have several
     Column("call_id", String(128), nullable=False),
     Column("tenant", String(64), nullable=False),
-    Column("project", String(64), nullable=False, server_default=""),
-    Column("key", String(64), nullable=False, server_default=""),
-    Column("user", String(128), nullable=False, server_default=""),
+    Column("project", String(64), nullable=False),
+    Column("key", String(64), nullable=False),
+    Column("user", String(128), nullable=False),
     Column("task", String(32), nullable=False),
     Column("provider", String(64), nullable=False),
     Column("model", String(128), nullable=False),
     Column("asked_model", String(128), nullable=False),
     Column("status", String(40), nullable=False),  # ok, abandoned, lost (its process died), or an error's code
     Column("cache", String(16), nullable=False),
-    Column("experiment", String(64), nullable=False, server_default=""),
+    Column("experiment", String(64), nullable=False),
     Column("batch", Boolean, nullable=False, server_default=false()),
-    Column("question", String(64), nullable=False, server_default=""),  # equal for equal questions, a digest
+    Column("question", String(64), nullable=False),  # equal for equal questions, a digest
     Column("input_tokens", BigInteger, nullable=False),
     Column("output_tokens", BigInteger, nullable=False),
     Column("cached_tokens", BigInteger, nullable=False),

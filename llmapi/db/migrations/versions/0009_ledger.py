@@ -15,10 +15,6 @@ def named(name: str, length: int) -> sa.Column[str]:
     return sa.Column(name, sa.String(length), nullable=False)
 
 
-def named_or_not(name: str, length: int) -> sa.Column[str]:
-    return sa.Column(name, sa.String(length), nullable=False, server_default="")
-
-
 def number(name: str, default: str | None = None) -> sa.Column[int]:
     return sa.Column(name, sa.BigInteger, nullable=False, server_default=default)
 
@@ -39,16 +35,16 @@ def make_ledger() -> None:
         named("entry", 40),
         named("call_id", 128),
         named("tenant", 64),
-        *(named_or_not(name, lengths[name]) for name in ("project", "key", "user")),
+        *(named(name, lengths[name]) for name in ("project", "key", "user")),
         named("task", 32),
         named("provider", 64),
         named("model", 128),
         named("asked_model", 128),
         named("status", 40),
         named("cache", 16),
-        named_or_not("experiment", 64),
+        named("experiment", 64),
         sa.Column("batch", sa.Boolean, nullable=False, server_default=sa.false()),
-        named_or_not("question", 64),
+        named("question", 64),
         *(number(f"{kind}_tokens") for kind in ("input", "output", "cached", "reasoning")),
         number("max_tokens", "0"),
         named("pricing", 8),
