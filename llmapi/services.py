@@ -30,6 +30,7 @@ from llmapi.events.metrics import Metrics
 from llmapi.events.webhooks import Webhooks
 from llmapi.gateway.idempotency import Keys
 from llmapi.gateway.recipe import Guards
+from llmapi.gateway.semantic import Semantic
 from llmapi.gateway.streams import StreamLog
 from llmapi.jobs.engines import JobEngine
 from llmapi.jobs.registry import Registry
@@ -80,6 +81,7 @@ class Services:
     transport: Transport
     prices: Prices
     guards: Guards
+    semantic: Semantic
     idempotency: Keys
     streams: StreamLog
     batches: Batches
@@ -158,6 +160,7 @@ class Services:
         self.retention.stop()
         self.keyring.stop()
         self.cache.close()
+        self.semantic.close()
         for provider in self.providers.values():
             provider.close()
         self.transport.close()

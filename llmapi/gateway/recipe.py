@@ -19,6 +19,7 @@ from llmapi.gateway.pipeline import Stage, compose
 from llmapi.gateway.retry import Nap, Retry, nap
 from llmapi.gateway.retry_budget import RetryBudget
 from llmapi.gateway.route import Route, StoredKeys, none_stored
+from llmapi.gateway.semantic import Semantic
 from llmapi.gateway.telemetry import Telemetry
 
 RECENT = 256  # last answers a worker can give again to a client that lost them
@@ -43,6 +44,7 @@ def build_gateway(
     guards: Guards | None = None,
     budgeting: Stage | None = None,
     quota: Stage | None = None,
+    semantic: Semantic | None = None,
     keys: StoredKeys = none_stored,
     attempts: int = 3,
     base: float = 0.5,
@@ -55,6 +57,7 @@ def build_gateway(
     """Return the handler that takes a call through every stage to its provider and the reply back.
 
     quota: holds what a call may use (quota.py); None: nothing is limited
+    semantic: answers questions of the same meaning; None: only the very same ones are known
     keys: what tenants have stored to be used instead of the operator's
     attempts, base, cap: how often a candidate is asked in all, and the first and the longest backoff in seconds
     sleep, jitter, clock, now: time and chance, replaced by tests
@@ -63,7 +66,7 @@ def build_gateway(
     resting = guard.breakers.resting
     stages: list[Stage] = [
         Telemetry(bus, prices, clock, now),  # outermost: hits and failures are told too, and all time is counted
-        Caching(cache, MemoryCache(RECENT, RECENT_TIME, clock)),  # before anything that costs: a kept answer is free
+        *with_meaning(Caching(cache, MemoryCache(RECENT, RECENT_TIME, clock)), semantic),  # before what costs: a kept answer is free
         *([quota] if quota else []),  # below caching: a kept answer uses nothing; above coalesce: each is under his own
         *([budgeting] if budgeting else ()),  # below caching: a kept answer needs no money; above coalesce: all may pay
         Coalesce(clock),  # below caching: who shares an answer has missed; above route: one asking, whole
@@ -73,3 +76,8 @@ def build_gateway(
         guard.gates,  # next to the provider: a place is held only while it is asked, not while a retry waits
     ]
     return compose(stages, ask_providers(providers, clock))
+
+
+def with_meaning(caching: Stage, semantic: Semantic | None) -> list[Stage]:
+    """Return the caches: first the very same question is looked for, then one of the same meaning."""
+    return [caching] if semantic is None else [semantic.terms, caching, semantic]

@@ -12,9 +12,11 @@ from llmapi.gateway.preview import Preview
 from llmapi.gateway.quota import Quota
 from llmapi.gateway.recipe import Guards, build_gateway
 from llmapi.gateway.retry_budget import RetryBudget
+from llmapi.gateway.semantic import Semantic
 from llmapi.parts.base import Base
 from llmapi.parts.books import Books
 from llmapi.parts.known import Known, hidden
+from llmapi.parts.semantic import open_semantic
 from llmapi.providers.catalog import Catalog
 from llmapi.providers.transport import Transport
 from llmapi.setting_tables import TaskSettings
@@ -22,6 +24,7 @@ from llmapi.settings import Settings
 from llmapi.tasks.chat import ChatTask
 from llmapi.tasks.decisions import DecisionsTask
 from llmapi.tasks.embed import EmbedTask
+from llmapi.tasks.judge import Judge
 from llmapi.tasks.kinds import ClassifyTask, CodeTask, TextTask
 from llmapi.tasks.runner import Task, TaskDefaults, Tasks
 from llmapi.tenants.allowances import Allowances, PlanNames, Tokens, Usual, model_limits
@@ -39,6 +42,7 @@ class Calling(NamedTuple):
     providers: Mapping[str, Provider]
     transport: Transport
     guards: Guards
+    semantic: Semantic
 
 
 def open_calling(base: Base, known: Known, books: Books, cache: AnswerCache) -> Calling:
@@ -48,6 +52,7 @@ def open_calling(base: Base, known: Known, books: Books, cache: AnswerCache) -> 
     providers = open_providers(settings, transport, base.folder)
     usable = configured(settings, providers)
     models = open_models(settings, usable)
+    semantic = open_semantic(base, providers)
     gateway = build_gateway(
         providers=providers,
         cache=cache,
@@ -57,9 +62,11 @@ def open_calling(base: Base, known: Known, books: Books, cache: AnswerCache) -> 
         quota=open_quota(base, known, books),
         budgeting=books.budgeting(hidden(stored)),
         keys=hidden(stored),
+        semantic=semantic,
         attempts=settings.retry_attempts,
         sleep=base.sleep,
     )
+    semantic.judged_by(Judge(gateway, models, settings.semantic.judge_model))
     tasks = Tasks(
         open_tasks(settings, models),
         gateway=gateway,
@@ -69,7 +76,7 @@ def open_calling(base: Base, known: Known, books: Books, cache: AnswerCache) -> 
         defaults=open_defaults(settings),
         stored=stored.providers_of,
     )
-    return Calling(tasks, models, usable, transport, guards)
+    return Calling(tasks, models, usable, transport, guards, semantic)
 
 
 def open_quota(base: Base, known: Known, books: Books) -> Quota:

@@ -32,7 +32,7 @@ class Local:
 
     def __init__(self, server: LlamaServer, embedder: MiniLM, chat: Chat) -> None:
         self._server = server
-        self._embedder = embedder
+        self.embedder = embedder
         self._chat = chat
         self._changing = threading.Lock()
         self._current: tuple[Endpoint, Provider] | None = None
@@ -49,7 +49,7 @@ class Local:
 
     def health(self) -> Mapping[str, Any]:
         """Return the state of the model's server, and whether the embedder is in memory."""
-        return {**self._server.health(), "embedder": "loaded" if self._embedder.loaded else "not loaded"}
+        return {**self._server.health(), "embedder": "loaded" if self.embedder.loaded else "not loaded"}
 
     def close(self) -> None:
         """Give back the adapter, and the server if it is this process's."""
@@ -79,7 +79,7 @@ class Local:
             return adapter
 
     def _embedded(self, call: Call) -> Reply:
-        found = self._embedder.embed_counted(call.inputs, partial(_in_time, call.lifetime))
+        found = self.embedder.embed_counted(call.inputs, partial(_in_time, call.lifetime))
         answer = Completion(usage=Usage(input_tokens=found.tokens), finish="stop", vectors=found.vectors)
         return Reply.of(answer, Facts())
 
