@@ -1,13 +1,14 @@
 """Rate-limit counts that many machines share, exact, in Redis or Valkey: one script, one round trip a request.
 
 Time is the server's, so the machines' clocks do not matter. A server that is away or frozen is CountersAway within
-`timeout` to connect and `timeout` to answer.
+`timeout`, for whoever asks it and for all who wait; the URL can say otherwise (`?socket_timeout=1`). To wait for one's
+turn in a busy process is no sign of that: who takes it for one lets more pass than the limit.
 """
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
@@ -25,6 +26,8 @@ from llmapi.db.sliding import EXACT, SLOTS, Charge, CountersAway, Room, Sliding,
 
 PREFIX = "counters+"  # before the URL, for the library has storages of its own for these
 KEYS = "llmapi:limits:"
+PATIENCE = 1.0  # seconds to wait for one's turn; the one whose turn it is has his `timeout`
+QUIET = 0.1  # seconds after a failure in which those who waited are told so, and do not try it one after the other
 SHA = hashlib.sha1(TAKE.encode(), usedforsecurity=False).hexdigest()  # as Redis names a script
 MICRO = 1_000_000
 Asked = tuple[list[str], list[int]]  # keys and arguments of the script
@@ -43,7 +46,7 @@ class RedisCounters(Sliding):
         uri: str,
         wrap_exceptions: bool = False,
         *,
-        timeout: float = 0.1,  # seconds
+        timeout: float = 0.2,  # seconds
         clock: Callable[[], float] | None = None,  # seconds since 1970; None: the server's
         **_: Any,
     ) -> None:
@@ -58,11 +61,12 @@ class RedisCounters(Sliding):
         self._taking = Combining(self._take_all)
         self._turn = threading.Lock()
         self._client: Any = None
+        self._quiet_until = 0.0
         close_before_fork(self, RedisCounters.close)
 
     def take(self, charges: Sequence[Charge], amount: int = 1) -> Taken:
         try:
-            answer = self._taking.do(self._asked(charges, amount), 2 * self._timeout)
+            answer = self._taking.do(self._asked(charges, amount), PATIENCE)
         except TimeoutError as error:
             raise CountersAway("the connection to Redis is busy") from error
         rooms = [
@@ -119,20 +123,27 @@ class RedisCounters(Sliding):
 
     def _using(self, work: Callable[[Any], Any]) -> Any:
         """Do something over the one connection; raises CountersAway."""
-        with self._turn, our_errors():
-            idle = self._client is not None
+        with self._turn:
+            if time.monotonic() < self._quiet_until:
+                raise CountersAway("Redis was away just now")
             try:
-                return work(self._client or self._open())
-            except NoScriptError:  # the server was told to forget it
-                self._client.script_load(TAKE)
-            except Gone:
-                self._forget()
-                if not idle:
-                    raise
-            except BaseException:  # a late answer must not be taken for the next one's
-                self._forget()
+                return self._try(work)
+            except RedisError as error:
+                self._forget()  # a late answer must not be taken for the next one's
+                self._quiet_until = time.monotonic() + QUIET
+                raise CountersAway(f"{type(error).__name__} at Redis") from error
+
+    def _try(self, work: Callable[[Any], Any]) -> Any:
+        idle = self._client is not None
+        try:
+            return work(self._client or self._open())
+        except NoScriptError:  # the server was told to forget it
+            self._client.script_load(TAKE)
+        except Gone:  # the server may have closed a connection that was long idle
+            if not idle:
                 raise
-            return work(self._client or self._open())  # the server had closed a connection that was long idle
+            self._forget()
+        return work(self._client or self._open())
 
     def _open(self) -> Any:
         self._client = redis.Redis.from_url(
@@ -150,12 +161,3 @@ class RedisCounters(Sliding):
         client, self._client = self._client, None
         if client is not None:
             client.close()
-
-
-@contextmanager
-def our_errors() -> Iterator[None]:
-    """Turn what redis-py raises into CountersAway."""
-    try:
-        yield
-    except RedisError as error:
-        raise CountersAway(f"{type(error).__name__} at Redis") from error

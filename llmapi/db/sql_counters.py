@@ -5,8 +5,9 @@ The function does what db/sliding.py does; both it and the table are made when t
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -20,6 +21,7 @@ from llmapi.db.sliding import EXACT, SLOTS, Charge, CountersAway, Room, Sliding,
 from llmapi.db.sql_function import SETUP
 
 PREFIX = "counters+"
+QUIET = 0.1  # seconds after a failure in which those who waited are told so, and do not try it one after the other
 HITS_BETWEEN_CARE = 512  # hits of one process between two purges
 TAKE = "SELECT * FROM limit_take_1(%s::text[], %s::float8[], %s::float8[], %s::float8[], %s, %s)"
 PURGE = """
@@ -53,6 +55,7 @@ class PostgresCounters(Sliding):
         self._taking = Combining(self._take_all)
         self._turn = threading.Lock()
         self._connection: psycopg.Connection[Any] | None = None
+        self._quiet_until = 0.0
         self._hits = count(1)
         close_before_fork(self, PostgresCounters.close)
 
@@ -62,7 +65,8 @@ class PostgresCounters(Sliding):
         except TimeoutError as error:
             raise CountersAway("the connection to PostgreSQL is busy") from error
         if next(self._hits) % HITS_BETWEEN_CARE == 0:
-            self._run(PURGE, (self._given(),))
+            with suppress(CountersAway):  # this hit is counted already
+                self._run(PURGE, (self._given(),))
         return taken
 
     def now(self) -> float:
@@ -104,16 +108,25 @@ class PostgresCounters(Sliding):
         return Taken(counted, [rooms[at] for at in range(len(charges))])
 
     def _run(self, statement: str, values: Sequence[Any]) -> list[Any]:
-        with self._turn, our_errors():
-            idle = self._connection is not None
+        with self._turn:
+            if time.monotonic() < self._quiet_until:
+                raise CountersAway("PostgreSQL was away just now")
             try:
-                return self._execute(statement, values)
-            except (psycopg.OperationalError, psycopg.InterfaceError):
-                broken = self._connection is None or self._connection.broken or self._connection.closed
+                return self._try(statement, values)
+            except psycopg.Error as error:
                 self._forget()
-                if not (idle and broken):
-                    raise
-            return self._execute(statement, values)  # the server was restarted since
+                self._quiet_until = time.monotonic() + QUIET
+                raise CountersAway(f"{type(error).__name__} at PostgreSQL") from error
+
+    def _try(self, statement: str, values: Sequence[Any]) -> list[Any]:
+        idle = self._connection
+        try:
+            return self._execute(statement, values)
+        except (psycopg.OperationalError, psycopg.InterfaceError):
+            if idle is None or not idle.closed:
+                raise
+            self._forget()
+        return self._execute(statement, values)  # the server was restarted since
 
     def _execute(self, statement: str, values: Sequence[Any]) -> list[Any]:
         cursor = (self._connection or self._open()).execute(statement, values, prepare=True)
@@ -140,12 +153,3 @@ def plain(url: str) -> str:
         return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     except (exc.ArgumentError, ValueError):
         raise BadSetting("the URL of PostgreSQL for limits cannot be read") from None
-
-
-@contextmanager
-def our_errors() -> Iterator[None]:
-    """Turn what psycopg raises into CountersAway."""
-    try:
-        yield
-    except psycopg.Error as error:
-        raise CountersAway(f"{type(error).__name__} at PostgreSQL") from error

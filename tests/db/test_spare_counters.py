@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from llmapi.db.process_counters import ProcessCounters
 from llmapi.db.sliding import CountersAway, Sliding
 from llmapi.db.spare_counters import SteadyCounters
 from tests.db.counting import Clock, Place, charge
+from tests.gateway.conftest import run
 from tests.servers.databases import Postgres
 from tests.servers.valkey import Valkey
 
@@ -112,6 +114,32 @@ def test_a_frozen_valkey_costs_no_hit_much_time_and_is_used_again_once_it_thaws(
     finally:
         os.kill(server, signal.SIGCONT)
     valkey.until(lambda: steady.take([charge(1000)]).counted and not steady.away, 5.0)
+
+
+def test_when_valkey_freezes_all_who_wait_are_told_together(valkey, at_valkey):
+    steady = SteadyCounters(at_valkey)
+    steady.take([charge(1000)])
+    server = int(valkey.client().info("server")["process_id"])
+    os.kill(server, signal.SIGSTOP)
+    try:
+        spent = run(*[lambda: slowest(steady, 3)] * 24)
+    finally:
+        os.kill(server, signal.SIGCONT)
+    assert 0.1 < max(spent) < 0.5
+
+
+def test_to_wait_for_one_s_turn_is_no_sign_that_valkey_is_away(at_valkey):
+    at_valkey.take([charge(40)])
+    with at_valkey._turn:  # a process that is too busy to go on
+        passed: list[bool] = []
+        hit = lambda: passed.append(at_valkey.take([charge(40)]).counted)
+        threads = [threading.Thread(target=hit) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        threading.Event().wait(0.5)
+    for thread in threads:
+        thread.join(5)
+    assert passed == [True] * 8
 
 
 def test_a_connection_valkey_has_closed_meanwhile_is_no_failure(valkey, at_valkey):
