@@ -21,6 +21,7 @@ class Setup:
     vetoing: bool = False  # the streams' classes count requests as equal that no veto lets pass
     gated: bool = False
     noise: float = 0.0  # share of wrong answers of the judge
+    seeds: int = 3
 
 
 @dataclass

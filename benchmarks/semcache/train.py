@@ -17,7 +17,7 @@ from llmapi.cache.verifier import Verifier
 from llmapi.cache.votes import Clusters, Near, vote
 
 AROUND, TAKEN = 25, 4000  # nearest requests paired with each, pairs taken of a stream
-FIRMNESS = 30.0  # labels the shipped weights are worth against those of a namespace
+FIRMNESS = 15.0  # labels the shipped weights are worth against those of a namespace
 FALLS = (
     "numbers_differ numbers_extra units_differ names_differ literals_differ quotes_differ languages_differ"
     " formats_differ"
@@ -32,9 +32,9 @@ STRICT = [1 if n in RISES + ALSO_RISES else -1 if n in FALLS + ALSO_FALLS else 0
 LOOSE = [1 if n in RISES else -1 if n in FALLS else 0 for n in NAMES]
 GATE_PRIOR = {
     "now": 1, "day": 1.5, "recent": 1.5, "next": 1, "market": 1, "holder": 1.5, "left": 0.5, "will": 0.5, "mine": 1.5,
-    "self": 0.5, "held": 1, "reference": 1.5, "act": 0.5, "follows": 2, "points": 1, "remake": 2, "chance": 1.5, "another": 1.5,
-    "secret": 1, "explain": -1.5, "method": -2, "what": -0.3, "term": -1, "article": -0.5, "past": -1, "payload": -1,
-    "translate": -1, "short": 1, "few": 1, "code": -0.8, "names": 0,
+    "self": 0.5, "held": 1, "reference": 1.5, "act": 0.5, "follows": 2, "points": 1, "remake": 2, "chance": 1.5,
+    "another": 1.5, "secret": 1, "explain": -1.5, "method": -2, "what": -0.3, "term": -1, "article": -0.5, "past": -1,
+    "payload": -1, "translate": -1, "short": 1, "few": 1, "code": -0.8, "names": 0,
 }  # fmt: skip
 GATE_USUAL, ALSO_STABLE = -1.0, 0.15  # a text without any cue; weight of a request of the guard and nl2bash streams
 GATE_LIMIT, GATE_FIRMNESS = 0.33, 4.0

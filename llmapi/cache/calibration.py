@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 WINDOW: Final = 1500  # requests and labels remembered
 EVERY: Final = 20  # labels between two fits
-SPENT: Final = 0.8  # share of the bound that is planned for
+SPENT: Final = 0.55  # share of the bound that is planned for
 NEWTON: Final = 4  # steps of a fit, which starts where the last one ended
+DOUBTFUL: Final = 0.3  # probability from which a fresh answer is worth comparing
+JUDGED: Final = 0.33  # share of the requests that are compared at most
 HEAVIEST: Final = 20.0  # weight of one explored request at most
 Floats = NDArray[np.float64]
 
@@ -52,7 +54,8 @@ class Calibration:
         self._since = 0
         if not self._seen:
             return
-        lines = np.asarray([self._line(row) for row, _, _ in self._seen])
+        rows = (np.asarray([row for row, _, _ in self._seen]) - self._mean) / self._scale
+        lines = np.concatenate((np.ones((len(rows), 1)), rows), axis=1)
         right = np.asarray([label for _, label, _ in self._seen])
         heavy = np.asarray([weight for _, _, weight in self._seen])
 
@@ -98,11 +101,16 @@ class Risk:
 
     def threshold(self, max_error: float) -> float:
         """Return the lowest probability that may be served."""
+        return self.limits(max_error)[0]
+
+    def limits(self, max_error: float) -> tuple[float, float]:
+        """Return the lowest probability that may be served, and the lowest worth a judge's call."""
         ordered = np.sort(np.asarray(self._recent))[::-1]
         within = np.cumsum(1 - ordered) <= SPENT * max_error * len(ordered)
         served = int(within.argmin()) if not within.all() else len(ordered)
-        lowest = float(ordered[served - 1]) if served else 1.0
-        return max(lowest, 0.6, 1 - 6 * max_error)
+        lowest = max(float(ordered[served - 1]) if served else 1.0, 0.6, 1 - 15 * max_error)
+        last = int(np.count_nonzero(ordered >= lowest) + JUDGED * len(ordered))
+        return lowest, max(float(ordered[last]) if last < len(ordered) else 0.0, DOUBTFUL)
 
     def state(self) -> list[float]:
         """Return the window."""

@@ -13,7 +13,6 @@ from llmapi.cache.policies import Choice, Vector
 from llmapi.cache.votes import Clusters, Near, vote
 
 EXPLORED: Final = 0.05  # share of would-be hits that are asked anew, to stay calibrated where answers are served
-DOUBTFUL: Final = 0.3  # probability from which a fresh answer is worth comparing
 
 
 class Voting:
@@ -30,8 +29,9 @@ class Voting:
         outcome = vote(near, vector, clusters)
         chance = self._calibration.probability(outcome.row)
         self._risk.add(chance)
-        if chance < self._risk.threshold(max_error):
-            return Choice(outcome.winner, chance, False, "below threshold", chance > DOUBTFUL, [outcome.row, 1.0])
+        lowest, doubtful = self._risk.limits(max_error)
+        if chance < lowest:
+            return Choice(outcome.winner, chance, False, "below threshold", chance >= doubtful, [outcome.row, 1.0])
         if self._dice.random() < EXPLORED:
             return Choice(outcome.winner, chance, False, "explore", True, [outcome.row, 1 / EXPLORED])
         return Choice(outcome.winner, chance, True, "served", False, [outcome.row, 1.0])
