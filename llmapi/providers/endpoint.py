@@ -116,7 +116,10 @@ class Endpoint(ABC):
     def _loaded(self, api_key: str) -> Any:
         """Make a client while no other vendor's library is being loaded: two at once see each other half made."""
         with self._transport.loading:
-            return self._make(api_key)
+            try:
+                return self._make(api_key)
+            except SystemError:  # CPython 3.11 may lose count while two threads parse; it does not twice in a row
+                return self._make(api_key)
 
     def _messages(self, call: Call) -> list[Any]:
         """Return the conversation in LangChain's words."""
