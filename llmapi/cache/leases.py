@@ -5,13 +5,16 @@ What a holder writes at the end counts only while the lease is its own: another 
 
 import hashlib
 import threading
+from collections.abc import Callable
 from typing import Any, Final, Literal, NamedTuple
 
 from llmapi.cache.memory import MemoryCache
-from llmapi.cache.record import Kept, Record, unpack
+from llmapi.cache.record import Kept, Source, unpack
 from llmapi.cache.redis import Away, RedisServer
 from llmapi.cache.shelf import ANSWERS, milliseconds, opened, packed_small
+from llmapi.core.calls import Completion
 from llmapi.core.ids import new_id
+from llmapi.core.kept import About
 
 ASKING: Final = "llmapi:asking:"
 HANDED: Final = "llmapi:handed:"
@@ -46,11 +49,10 @@ class Place(NamedTuple):
     holder: str = ""
     token: str = ""
     failed: bool = False  # the one waited for has failed
-    handed: bool = False  # the answer is not kept: it is for those only who waited
 
 
 class Leases:
-    """The leases this process holds. Every method raises Away when the server is."""
+    """The leases this process holds; while the server is away there are none, and nobody waits."""
 
     def __init__(self, memory: MemoryCache, server: RedisServer, lease: float = LEASE) -> None:
         self._memory, self._server, self._lease = memory, server, lease
@@ -72,7 +74,7 @@ class Leases:
             self._heart.join(1.0)
             self._heart = None
 
-    def enter(self, key: str) -> Place:
+    def enter(self, key: str) -> Place | None:
         """Take the lease if it is free; one round trip tells what became of it and the answer kept by now."""
         token = new_id("lease")
 
@@ -83,33 +85,42 @@ class Leases:
             pipe.get(ANSWERS + key)  # after the lease: who had it before has kept his answer by now
             return list(pipe.execute())
 
-        won, holder, packed = self._server.ask(ask)
+        if (found := self._asked(ask, twice=True)) is None:
+            return None
+        won, holder, packed = found
         if won:
             with self._lock:
                 self._held[token] = key
         return Place(opened(self._memory, key, packed), (holder or b"").decode(), token if won else "")
 
-    def look(self, key: str, holder: str) -> Place:
+    def look(self, key: str, holder: str) -> Place | None:
         """Tell what became of the question while `holder` asks it."""
         names = [ANSWERS + key, ASKING + key, HANDED + holder]
-        packed, now, handed = self._server.ask(lambda client: client.mget(names))
+        if (found := self._asked(lambda client: client.mget(names), twice=True)) is None:
+            return None
+        packed, now, handed = found
         if (kept := opened(self._memory, key, packed)) is not None:
             return Place(kept)
         if handed == FAILED:
             return Place(failed=True)
-        record = unpack(handed) if handed else None
-        if record is not None:
-            return Place(self._memory.judged(key, record), handed=True)
+        if handed and (record := unpack(handed)) is not None:
+            return Place(self._memory.judged(key, record))
         return Place(holder=(now or b"").decode())
 
-    def land(self, key: str, token: str, record: Record, *, keep: bool) -> Landed:
+    def land(
+        self, key: str, token: str, answer: Completion, source: Source, about: About, *, keep: bool
+    ) -> Landed:
         """Write the holder's answer, for all or for those who wait, and give the lease back; tell what became of it."""
-        packed = packed_small(record)
-        if packed is None or milliseconds(record) < 1:
+        record = self._memory.recorded(answer, source, about)
+        packed, span = packed_small(record), milliseconds(record)
+        if packed is None or span < 1:
             self.fail(key, token)
             return ""
-        where, span = (ANSWERS + key, milliseconds(record)) if keep else (HANDED + token, HANDED_FOR)
-        if not self._end(key, token, where, packed, span):
+        where, span = (ANSWERS + key, span) if keep else (HANDED + token, HANDED_FOR)
+        written = self._end(key, token, where, packed, span)
+        if written is None:
+            return ""
+        if not written:
             return "lost"
         if keep:
             self._memory.keep(key, record)
@@ -123,16 +134,25 @@ class Leases:
         """Give back a lease that is not needed: the answer was there."""
         self._end(key, token, HANDED + token, FAILED, 1)
 
-    def claim(self, key: str, seconds: float) -> bool:
-        """Say whether nobody else has claimed this for so long; then it is ours."""
+    def claimed(self, key: str, seconds: float) -> bool:
+        """Say whether no other process has claimed this within so many seconds; then it is claimed."""
         name, span = REFRESHING + key, int(seconds * 1000)
-        return bool(self._server.ask(lambda client: client.set(name, b"1", nx=True, px=span)))
+        found = self._asked(lambda client: [client.set(name, b"1", nx=True, px=span)])
+        return found is None or bool(found[0])
 
-    def _end(self, key: str, token: str, where: str, what: bytes, span: int) -> bool:
+    def _end(self, key: str, token: str, where: str, what: bytes, span: int) -> bool | None:
         with self._lock:
             self._held.pop(token, None)
         names = [ASKING + key, where]
-        return bool(self._server.ask(lambda client: scripted(client, LAND, names, [token, what, span])))
+        found = self._asked(lambda client: [scripted(client, LAND, names, [token, what, span])])
+        return None if found is None else bool(found[0])
+
+    def _asked(self, work: Callable[[Any], list[Any]], *, twice: bool = False) -> list[Any] | None:
+        """Return what the server says, or None; `twice` outlasts a hiccup, for an asking more costs more."""
+        try:
+            return self._server.ask(work)
+        except Away:
+            return self._asked(work) if twice and self._server.up_soon() else None
 
     def _beat(self) -> None:
         while not self._stop.wait(self._lease / 3):
@@ -144,14 +164,10 @@ class Leases:
     def _renew(self, held: list[tuple[str, str]]) -> None:
         span = int(self._lease * 1000)
 
-        def ask(client: Any) -> None:
-            for token, key in held:
-                scripted(client, RENEW, [ASKING + key], [token, span])
+        def ask(client: Any) -> list[Any]:
+            return [scripted(client, RENEW, [ASKING + key], [token, span]) for token, key in held]
 
-        try:
-            self._server.ask(ask)
-        except Away:
-            pass  # they lapse: another may ask too, and only one will be heard
+        self._asked(ask)  # if the server is away they lapse: another may ask too, and only one will be heard
 
 
 def scripted(client: Any, script: str, keys: list[str], arguments: list[Any]) -> Any:

@@ -42,6 +42,8 @@ class MemoryCache:
     invalid: what may not be served, shared with who else looks at it
     """
 
+    leases: None = None  # nobody else is there
+
     def __init__(
         self,
         entries: int = 128,

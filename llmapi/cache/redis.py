@@ -16,9 +16,12 @@ from redis.retry import Retry
 from llmapi.core.clock import Monotonic, monotonic
 from llmapi.core.errors import BadSetting
 
-TIMEOUT: Final = 0.045  # seconds, to connect and for each answer
+TIMEOUT: Final = 0.04  # seconds, to connect and for each answer
 CONNECTIONS: Final = 16  # more only wait for each other: one interpreter works off their answers
 RESTS: Final = (0.05, 0.1, 0.25, 0.5, 1.0)  # seconds between probes, the last for ever
+
+HICCUP: Final = 0.1  # seconds after its loss in which a server is likely to have been only busy
+SOON: Final = 0.015  # seconds that are waited for it then
 
 T = TypeVar("T")
 
@@ -41,6 +44,8 @@ class RedisServer:
         self._lost = threading.Event()
         self._closed = threading.Event()
         self._prober: threading.Thread | None = None
+        self._back = threading.Event()
+        self._since = 0.0  # when it was lost
         self._again = 0.0  # when one may try without a prober
         self._failures = 0
         self._last_error = ""
@@ -66,6 +71,13 @@ class RedisServer:
         if not self._lost.is_set():
             return True
         return self._prober is None and self._clock() >= self._again
+
+    def up_soon(self) -> bool:
+        """Say whether it can be asked now; if it was lost just now, wait a moment for the prober to find it."""
+        if self.up:
+            return True
+        recent = self._prober is not None and self._clock() - self._since < HICCUP
+        return recent and self._back.wait(SOON)
 
     def ask(self, work: Callable[[Any], T]) -> T:
         """Return what `work` gets with a client; raises Away."""
@@ -110,6 +122,9 @@ class RedisServer:
             self._failures += 1
             self._last_error = type(error).__name__
             self._again = self._clock() + RESTS[-1]
+            if not self._lost.is_set():
+                self._since = self._clock()
+            self._back.clear()
         self._lost.set()
 
     def _probe(self) -> None:
@@ -121,6 +136,7 @@ class RedisServer:
                     return
                 turn += 1
             self._lost.clear()
+            self._back.set()
             if self._closed.is_set():
                 return
 

@@ -78,6 +78,11 @@ class AnswerCache(Protocol):
     raises for that.
     """
 
+    @property
+    def leases(self) -> Any:
+        """Return what says which process asks (cache/leases.py); None where only this one keeps answers."""
+        ...
+
     def start(self) -> None:
         """Start what a fork cannot carry."""
         ...

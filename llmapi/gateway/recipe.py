@@ -14,8 +14,10 @@ from llmapi.gateway.balance import Balancer
 from llmapi.gateway.breaker import Breakers
 from llmapi.gateway.caching import Caching
 from llmapi.gateway.coalesce import Coalesce
+from llmapi.gateway.flight import Flight
 from llmapi.gateway.overload import Gates
 from llmapi.gateway.pipeline import Stage, compose
+from llmapi.gateway.refresh import Refresher
 from llmapi.gateway.retry import Nap, Retry, nap
 from llmapi.gateway.retry_budget import RetryBudget
 from llmapi.gateway.route import Route, StoredKeys, none_stored
@@ -56,26 +58,36 @@ def build_gateway(
 ) -> Handler:
     """Return the handler that takes a call through every stage to its provider and the reply back.
 
-    quota: holds what a call may use (quota.py); None: nothing is limited
-    semantic: answers questions of the same meaning; None: only the very same ones are known
+    quota, semantic: hold what a call may use, answer questions of the same meaning; None: nobody does
     keys: what tenants have stored to be used instead of the operator's
     attempts, base, cap: how often a candidate is asked in all, and the first and the longest backoff in seconds
     sleep, jitter, clock, now: time and chance, replaced by tests
     """
     guard = guards or Guards(Breakers(bus, clock=clock, now=now), Gates(clock=clock), RetryBudget(clock=clock))
-    resting = guard.breakers.resting
+    resting, refresher = guard.breakers.resting, Refresher(cache.leases)
     stages: list[Stage] = [
         Telemetry(bus, prices, clock, now),  # outermost: hits and failures are told too, and all time is counted
-        *with_meaning(Caching(cache, MemoryCache(RECENT, RECENT_TIME, clock)), semantic),  # before what costs: a kept answer is free
-        *([quota] if quota else []),  # below caching: a kept answer uses nothing; above coalesce: each is under his own
-        *([budgeting] if budgeting else ()),  # below caching: a kept answer needs no money; above coalesce: all may pay
+        *with_meaning(caching(cache, prices, refresher, clock), semantic),  # before what costs: a kept answer is free
+        *filter(None, (quota, budgeting)),  # below caching: a kept answer is free; above coalesce: each has his own
         Coalesce(clock),  # below caching: who shares an answer has missed; above route: one asking, whole
+        *flights(cache, prices, clock),  # below coalesce: one of each process asks the others
         Route(Balancer(clock, jitter), resting, keys),  # above retry: each candidate has attempts of its own
         Retry(attempts, base, cap, sleep, jitter, resting=resting, budget=guard.budget),  # the only one that asks twice
         guard.breakers,  # below retry: each attempt passes it, so that none waits for a model that is away
         guard.gates,  # next to the provider: a place is held only while it is asked, not while a retry waits
     ]
-    return compose(stages, ask_providers(providers, clock))
+    return refresher.through(compose(stages, ask_providers(providers, clock)))
+
+
+def caching(cache: AnswerCache, prices: Prices, refresher: Refresher, clock: Monotonic) -> Caching:
+    """Return the stage that keeps answers, and for a while those that are not to be kept."""
+    recent = MemoryCache(RECENT, RECENT_TIME, clock)
+    return Caching(cache, recent, prices=prices, refresher=refresher, clock=clock)
+
+
+def flights(cache: AnswerCache, prices: Prices, clock: Monotonic) -> list[Stage]:
+    """Return the stage through which processes ask together, where they share a cache."""
+    return [Flight(cache.leases, prices, clock)] if cache.leases is not None else []
 
 
 def with_meaning(caching: Stage, semantic: Semantic | None) -> list[Stage]:

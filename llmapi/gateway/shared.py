@@ -225,7 +225,8 @@ class Reader:
             return
         if self.stream.pays(self):
             known = upstream.facts
-            self._reply.told(cache="miss", attempts=known.attempts, provider_time=known.provider_time)
+            spent = {"attempts": known.attempts, "provider_time": known.provider_time}
+            self._reply.told(cache=known.cache, landed=known.landed, **spent)
         else:
             self._reply.told(cache="coalesced", attempts=(), provider_time=self._waited)
 
