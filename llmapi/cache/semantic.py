@@ -215,8 +215,8 @@ class Spaces:
 
     def _close(self, space: Space) -> None:
         """Let go of a namespace nobody has asked in for long."""
-        for lying in self._shelf.all(lambda lying: lying.space == space.name):
-            self._shelf.take(lying.entry)
+        for entry in list(space.texts.values()):
+            self._shelf.take(entry)
         if self._learned is not None and space.labels > space.saved:
             self._save(space)
 

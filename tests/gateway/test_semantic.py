@@ -7,7 +7,7 @@ import pytest
 
 from llmapi.cache.memory import MemoryCache
 from llmapi.cache.semantic import Spaces
-from llmapi.core.calls import CacheWish, Completion, Facts, Message, Tool, Usage
+from llmapi.core.calls import CacheWish, Completion, Facts, Message, Target, Tool, Usage
 from llmapi.core.errors import CacheMiss
 from llmapi.core.kept import Mark
 from llmapi.core.reply import Reply
@@ -200,6 +200,26 @@ def test_explaining_names_the_nearest_and_changes_nothing(line):
     assert (told["served"], told["reason"]) == (False, "veto:numbers")
     assert [each["refused"] for each in told["entries"]][0] == "veto:numbers"
     assert line.spaces.stats() == before and len(line.provider.asked) == 2
+
+
+def elsewhere(number):
+    """Return a call's namespace, one of 10,000: tenant, system prompt or label set, model and temperature differ."""
+    a, b, c, d = (int(digit) for digit in f"{number:04}")
+    rules = f"Be brief {a}." if a % 2 else f"The labels:\n{a}. yes"
+    said = (Message("system", rules), Message("user", "What is the capital of France?"))
+    return {"tenant": f"t{b}", "targets": (Target("p", f"m{c}"),), "temperature": d / 10, "messages": said}
+
+
+def test_ten_thousand_calls_with_the_same_text_get_nothing_from_another_namespace():
+    line, homes = Line(policy="fixed:0.1"), range(0, 10_000, 501)
+    for number in homes:
+        line.ask("", **elsewhere(number))
+    reasons = []
+    for number in set(range(10_000)) - set(homes):
+        with pytest.raises(CacheMiss) as raised:
+            line.ask("", mode="only", **elsewhere(number))
+        reasons.append(raised.value.details["reason"])
+    assert set(reasons) == {"cold"} and len(line.provider.asked) == len(homes)
 
 
 class Judge:
