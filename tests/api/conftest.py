@@ -14,6 +14,7 @@ from llmapi.core.lifetime import Lifetime
 from llmapi.services import Services
 from llmapi.settings import Settings
 from tests.fakes.gemini import FakeGemini
+from tests.servers.databases import Templates
 
 
 @pytest.fixture
@@ -23,7 +24,9 @@ def naps() -> list[float]:
 
 
 @pytest.fixture
-def make(tmp_path: Path, gemini: FakeGemini, naps: list[float]) -> Iterator[Callable[..., FlaskClient]]:
+def make(
+    tmp_path: Path, gemini: FakeGemini, naps: list[float], templates: Templates
+) -> Iterator[Callable[..., FlaskClient]]:
     """A maker of clients: make(cache_ttl=5) is the application with that setting, started."""
     opened: list[Services] = []
 
@@ -31,8 +34,9 @@ def make(tmp_path: Path, gemini: FakeGemini, naps: list[float]) -> Iterator[Call
         naps.append(seconds)
 
     def open_client(**settings: Any) -> FlaskClient:
+        folder = settings.get("data_dir", tmp_path / f"data{len(opened)}")
         usual = {
-            "data_dir": tmp_path / f"data{len(opened)}",
+            "data_dir": folder if folder.exists() else templates.sqlite(folder).folder,  # all tables are there
             "google_api_key": SecretStr("AIzaSyFakeFakeFakeFakeFakeFakeFakeFake"),
             "gemini_base_url": gemini.url,
             "local": False,
