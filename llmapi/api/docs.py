@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def assets(name: str) -> Response:
 @bp.get("/openapi.json")
 def document() -> AnyResponse:
     """Serve the OpenAPI document; it is the same until the next start."""
-    body, etag = current_app.extensions["llmapi-openapi"]
+    body, etag = current_app.extensions["llmapi-openapi"]()
     response = Response(body, mimetype="application/json")
     response.set_etag(etag)
     response.headers["Cache-Control"] = "no-cache"
@@ -90,8 +91,13 @@ def document() -> AnyResponse:
 
 def install(app: Flask, spec: Any) -> None:
     """Serve the docs of an application whose views are all registered."""
-    body = as_json(spec)
-    app.extensions["llmapi-openapi"] = (body, hashlib.sha256(body).hexdigest()[:32])
+
+    @cache
+    def written() -> tuple[bytes, str]:  # when first asked for: it takes a tenth of the start
+        body = as_json(spec)
+        return body, hashlib.sha256(body).hexdigest()[:32]
+
+    app.extensions["llmapi-openapi"] = written
     app.register_blueprint(bp)
 
 
