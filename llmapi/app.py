@@ -32,11 +32,14 @@ from llmapi.api.stats import bp as stats
 from llmapi.api.v1 import websocket
 from llmapi.api.v1.audit import bp as audit
 from llmapi.api.v1.budgets import bp as budgets
+from llmapi.api.v1.cache import bp as cache
+from llmapi.api.v1.cache import lookups
 from llmapi.api.v1.chat import bp as chat
 from llmapi.api.v1.classify import bp as classify
 from llmapi.api.v1.code import bp as code
 from llmapi.api.v1.costs import bp as costs
 from llmapi.api.v1.dead_letters import bp as dead_letters
+from llmapi.api.v1.feedback import bp as feedback
 from llmapi.api.v1.job_events import bp as job_events
 from llmapi.api.v1.jobs import bp as jobs
 from llmapi.api.v1.keys import bp as keys
@@ -60,7 +63,8 @@ WORK = (jobs, dead_letters, job_events, webhooks)
 LIVE = (streams, websocket.bp)
 ADMIN = (me, keys, projects, tenants, plans, provider_keys, signing, audit)
 MONEY = (usage, costs, budgets, recommendations)
-OURS = (*LIVE, *WORK, *ADMIN, *MONEY)
+KEPT = (cache, lookups, feedback)
+OURS = (*LIVE, *WORK, *ADMIN, *MONEY, *KEPT)
 BLUEPRINTS = (text, code, classify, chat, *OPENAI, *OURS, models, invoke, query, stats, operations)
 EXPOSED = ["X-Request-ID", "Cache-Status", "Server-Timing", "RateLimit", "RateLimit-Policy", "Retry-After", "Location"]
 EXPOSED += ["Idempotent-Replayed", "X-Cost-USD", "X-Stream-ID"]
@@ -90,7 +94,8 @@ def create_app(services: Services) -> Flask:
     settings = services.settings
     app.config.update(SETTINGS, MAX_CONTENT_LENGTH=settings.max_body, PROPAGATE_EXCEPTIONS=False)
     app.extensions["llmapi"] = services
-    services.batches.job.serve(doors())
+    for lines in (services.batches.job, services.warming.questions):
+        lines.serve(doors())
     app.logger.setLevel(logging.WARNING)
     app.url_map.strict_slashes = False
 

@@ -10,6 +10,7 @@ from llmapi.parts.base import Base, open_base
 from llmapi.parts.books import open_books
 from llmapi.parts.calling import open_calling
 from llmapi.parts.known import open_known
+from llmapi.parts.managing import open_managing
 from llmapi.parts.telling import open_telling
 from llmapi.parts.working import open_working
 from llmapi.services import Services
@@ -34,7 +35,8 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
     known = open_known(base)
     books = open_books(base, telling.webhooks.outbox)
     calling = open_calling(base, known, books, cache)
-    working = open_working(base, calling.tasks, telling.webhooks.outbox)
+    managing = open_managing(base, cache, calling.semantic, calling.tasks)
+    working = open_working(base, calling.tasks, managing.lookup, telling.webhooks.outbox)
     telling.metrics.watch_gates(calling.guards.gates.states)
     telling.metrics.watch_jobs(working.jobs.depths)
     prices, budgets, models = books.prices, books.budgets, calling.models
@@ -47,6 +49,7 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
         **known._asdict(),
         **books._asdict(),
         **calling._asdict(),
+        **managing._asdict(),
         **working._asdict(),
         recommendations=Recommendations(base.engine, prices, budgets, lambda: chosen(settings, models)),
         idempotency=open_keys(base),

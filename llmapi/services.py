@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from sqlalchemy import Engine, text
 
 from llmapi import __version__
+from llmapi.cache.marks import Marks
 from llmapi.core.calls import NOTHING, Target
 from llmapi.core.clock import monotonic
 from llmapi.core.contracts import AnswerCache, Prices, Provider
@@ -38,7 +39,9 @@ from llmapi.providers.catalog import Catalog
 from llmapi.providers.transport import Transport
 from llmapi.settings import Settings
 from llmapi.tasks.batches import Batches
+from llmapi.tasks.lookup import Lookup
 from llmapi.tasks.runner import Tasks
+from llmapi.tasks.warming import WarmJob
 from llmapi.tenants.keys import Keyring
 from llmapi.tenants.plans import Plans
 from llmapi.tenants.provider_keys import ProviderKeys
@@ -85,6 +88,9 @@ class Services:
     idempotency: Keys
     streams: StreamLog
     batches: Batches
+    warming: WarmJob
+    marks: Marks
+    lookup: Lookup
     plans: Plans
     under_way: UnderWay
     keyring: Keyring
@@ -115,6 +121,7 @@ class Services:
         self.ledger.start()
         self.keyring.start()
         self.cache.start()
+        self.marks.start()
         self._show_first_key()
         threading.Thread(target=self._warm_up, args=(settled,), name="warm-up", daemon=True).start()
         self.serving = True
@@ -143,6 +150,7 @@ class Services:
         for each in self.attached:
             each.drain(self.settings.grace)
         self.batches.job.drain()
+        self.warming.drain()
         for stop in (self.job_engine.stop, self.webhooks.sender.stop):
             threading.Thread(target=stop, args=(self.settings.grace,), name="drain", daemon=True).start()
 
@@ -159,6 +167,7 @@ class Services:
         self.batches.keeper.stop()
         self.retention.stop()
         self.keyring.stop()
+        self.marks.stop()
         self.cache.close()
         self.semantic.close()
         for provider in self.providers.values():

@@ -45,6 +45,7 @@ PAID = (
     "decisions.Decisions",
     "jobs.Jobs",
     "batches.Batches",
+    "cache.Warm",
     "invoke.Invoke",
     "query.Query",
 )

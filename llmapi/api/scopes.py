@@ -53,6 +53,7 @@ BY_BLUEPRINT: Final[Mapping[str, tuple[Needed, Needed]]] = MappingProxyType(
         "recommendations": both("usage:read"),
         "budgets": split("budgets"),
         "cache": split("cache", "manage"),
+        "cache_lookups": both("cache:read"),
         "audit": both("audit:read"),
         "keys": split("keys"),
         "projects": split("keys"),
@@ -65,6 +66,7 @@ BY_BLUEPRINT: Final[Mapping[str, tuple[Needed, Needed]]] = MappingProxyType(
 BY_VIEW: Final[Mapping[tuple[str, str], Needed]] = MappingProxyType(
     {
         ("jobs.Jobs", "POST"): ("jobs:write", "tasks:run"),  # a job asks a model
+        ("cache.Warm", "POST"): ("cache:manage", "tasks:run"),
         ("batches.Batches", "POST"): ("batches:write", "tasks:run"),
         ("operations.Metrics", "GET"): ("admin:read",),  # numbers of all tenants together
         ("operations.Metrics", "HEAD"): ("admin:read",),

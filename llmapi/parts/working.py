@@ -11,20 +11,23 @@ from llmapi.jobs.registry import Registry
 from llmapi.jobs.running import Backoff
 from llmapi.parts.base import Base
 from llmapi.settings import Settings
-from llmapi.tasks import batches
+from llmapi.tasks import batches, warming
 from llmapi.tasks.later import KIND, TaskJob
+from llmapi.tasks.lookup import Lookup
 from llmapi.tasks.runner import Tasks
+from llmapi.tasks.warm_questions import Questions
 
 
 class Working(NamedTuple):
-    """Jobs, what runs them, and batches."""
+    """Jobs, what runs them, batches and warm-ups."""
 
     jobs: Registry
     job_engine: JobEngine
     batches: batches.Batches
+    warming: warming.WarmJob
 
 
-def open_working(base: Base, tasks: Tasks, outbox: WebhookOutbox) -> Working:
+def open_working(base: Base, tasks: Tasks, lookup: Lookup, outbox: WebhookOutbox) -> Working:
     """Return them; the application tells batches which endpoints there are. Raises BadSetting."""
     settings = base.settings
     jobs = open_jobs(base, outbox)
@@ -38,8 +41,12 @@ def open_working(base: Base, tasks: Tasks, outbox: WebhookOutbox) -> Working:
         keep_for=settings.files_kept,
         sleep=base.sleep,
     )
-    kinds: engines.Kinds = {KIND: TaskJob(tasks), batches.KIND: many.job}
-    return Working(jobs, engines.open_engine(settings.jobs_url, jobs, base.engine, kinds, pace_of(settings)), many)
+    warm = warming.WarmJob(
+        tasks, lookup, Questions(many.files), concurrency=settings.batch_concurrency, sleep=base.sleep
+    )
+    kinds: engines.Kinds = {KIND: TaskJob(tasks), batches.KIND: many.job, warming.KIND: warm}
+    engine = engines.open_engine(settings.jobs_url, jobs, base.engine, kinds, pace_of(settings))
+    return Working(jobs, engine, many, warm)
 
 
 def open_jobs(base: Base, outbox: WebhookOutbox) -> Registry:

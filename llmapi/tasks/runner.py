@@ -145,11 +145,14 @@ class Tasks:
 
     def preview(self, task: str, wanted: Wanted, caller: Caller) -> Json:
         """Return the answer of a dry run: no output, and an estimate. No model is asked, nothing changes."""
-        started, base = self._clock(), self._base(task, wanted, caller)
-        plan = self._tasks[task].plan(base, wanted)
+        started, plan = self._clock(), self.plan(task, wanted, caller)
         told = self._told(task, None, Tab(self._gateway, self._prices), caller, started)
         first = plan.calls[0].targets[0]
         return {**told, "model": first.model, "provider": first.provider, "estimate": self._estimate(plan)}
+
+    def plan(self, task: str, wanted: Wanted, caller: Caller) -> Plan:
+        """Return the calls a task would make; raises ValidationFailed."""
+        return self._tasks[task].plan(self._base(task, wanted, caller), wanted)
 
     def _estimate(self, plan: Plan) -> Json:
         looks = [self._preview(call) for call in plan.calls]

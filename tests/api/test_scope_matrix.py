@@ -114,6 +114,7 @@ def test_only_operators_ask_for_what_others_do(house, wish):
     ("path", "make", "body"),
     [
         ("/v1/batches", file, lambda id: {"input_file_id": id, "endpoint": LINE["url"], "completion_window": "24h"}),
+        ("/v1/cache/warm", file, lambda id: {"task": "chat", "file": id}),
     ],
 )
 def test_a_foreign_id_within_a_body_is_answered_like_an_unknown_one(house, path, make, body):
