@@ -62,7 +62,7 @@ class UsageQuery(Schema):
     )
     by = Groups(
         data_key="group_by",
-        load_default=(),
+        load_default=tuple,  # a function: the document then shows no default, which would be no text
         metadata={"type": "string", "description": f"Of: {GROUPS}", "example": "model,task"},
     )
     project = of("project")
