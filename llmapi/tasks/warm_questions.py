@@ -49,9 +49,9 @@ class Questions:
                 read += 1
                 if read > MOST:
                     raise ValidationFailed(f"A file may have {MOST} lines.", fields={"file": ["Too many lines."]})
-                yield self._read(number, raw, wanted["task"])
+                yield self.read(number, raw, wanted["task"])
 
-    def _read(self, number: int, raw: bytes | None, task: str) -> Question:
+    def read(self, number: int, raw: bytes | None, task: str) -> Question:
         """Return a line as a question: a request as its route takes it, or a line of a batch to that route."""
         door: Door | None = self._doors.get(ADDRESSES[task])
         try:

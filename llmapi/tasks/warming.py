@@ -27,6 +27,7 @@ from llmapi.tasks.runner import Caller, Tasks
 from llmapi.tasks.warm_questions import Question, Questions, once_each
 
 KIND: Final = "warm"
+PRIORITY: Final = 2  # as a batch
 TRIES: Final = 4  # of a question nobody worked on
 SHARE: Final = 0.75  # of a job's time in which questions are begun; the rest is for finishing them
 LOOK: Final = 0.25  # seconds between two words on how far it is

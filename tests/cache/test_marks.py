@@ -50,7 +50,7 @@ def clear(worker: Worker, tenant: str = "a", **wanted) -> None:
 @pytest.mark.parametrize(
     ("wanted", "about"),
     [
-        ({"key": "a:1"}, {}),
+        ({"cache_key": "a:1"}, {}),
         ({"tag": "night"}, {"tags": ("day", "night")}),
         ({"model": "small"}, {}),
         ({"model": "gemini/small"}, {}),

@@ -10,7 +10,7 @@ from llmapi.api.schemas.jobs import STATUSES, TASKS
 from llmapi.api.schemas.usage import When
 from llmapi.tasks.warm_questions import MOST
 
-ONE_OF = ("key", "tag", "model", "template", "task", "all")
+ONE_OF = ("cache_key", "tag", "model", "template", "task", "all")
 DECADE = 315_360_000
 
 
@@ -20,7 +20,7 @@ def yes(meaning: str) -> fields.Boolean:
 
 
 class ClearQuery(Schema):
-    key = string("The answer under this key", 1, 200)
+    cache_key = string("The answer under this key, as a lookup tells it", 1, 200)  # a `key` in an address is a secret
     tag = string("Answers with this tag, e.g. one the request gave in `cache.tags`", 1, 64)
     model = string("Answers of this model: `model` or `provider/model`", 1, 300)
     template = string("Answers to this prompt template: its name, or `name@version`", 1, 128)
@@ -97,7 +97,7 @@ class CacheReport(Schema):
 
 
 class LookupQuery(Schema):
-    key = string("A key, as POST tells it", 1, 200, required=True)
+    cache_key = string("A key, as POST tells it", 1, 200, required=True)
 
 
 class LookupRequest(Schema):

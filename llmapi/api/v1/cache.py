@@ -1,6 +1,5 @@
 """/v1/cache: what it holds and saves, what it would do with a request, what it is to forget, and what to ask ahead."""
 
-from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -17,18 +16,17 @@ from llmapi.api.schemas.cache import CacheReport, Cleared, ClearQuery, LookupAns
 from llmapi.api.schemas.cache import StatsQuery, WarmAccepted, WarmRequest
 from llmapi.api.v1.jobs import task_request
 from llmapi.cache.clearing import mark_of
-from llmapi.cache.savings import Calls, savings_of
 from llmapi.core.clock import rfc3339, utc_now
 from llmapi.core.errors import Forbidden, ValidationFailed
 from llmapi.core.money import dollars
-from llmapi.costs.usage import Question
 from llmapi.tasks import warming
-from llmapi.tenants.roles import OPERATORS_TENANT, allows
+from llmapi.tasks.saved import saved_between
+from llmapi.tenants.everyone import every_tenant
+from llmapi.tenants.roles import allows
 
 ABOUT = "What is kept, and what that saves"
 OTHERS = "tenants:write"  # the scope of who may empty other tenants' caches
 WITHIN = 2.0  # seconds until every worker knows a mark
-GROUPS = 10_000  # more kinds of calls than any tenant has in a month
 AT_ONCE = 100  # tenants in one transaction
 UNKNOWN = {"estimate": None, "low": None, "high": None, "n": 0}
 
@@ -43,17 +41,17 @@ class Cache(MethodView):
     @bp.arguments(ClearQuery(), location="query")
     @bp.response(200, Cleared())
     def delete(self, query: dict[str, Any]) -> Response:
-        """Let kept answers be served no more: by key, tag, model, template, task or age, or all of them.
+        """Let kept answers be served no more: by cache key, tag, model, template, task or age, or all of them.
 
         What is asked for from now on is kept anew. Only your own answers are meant.
         """
-        everyone = query.pop("everyone", False)
+        house, everyone = services(), query.pop("everyone", False)
         if everyone and not allows(identity().scopes, OTHERS):
             raise Forbidden(f"other tenants' answers are cleared with the scope {OTHERS} alone", scope=OTHERS)
-        now = utc_now().timestamp()
-        marks = [mark_of(tenant, query, now) for tenant in (every_tenant() if everyone else [identity().tenant])]
+        whose = every_tenant(house.tenants, house.settings.api_keys) if everyone else [identity().tenant]
+        marks = [mark_of(tenant, query, utc_now().timestamp()) for tenant in whose]
         for start in range(0, len(marks), AT_ONCE):
-            services().marks.add(marks[start : start + AT_ONCE])
+            house.marks.add(marks[start : start + AT_ONCE])
         told = asdict(marks[0]) | {"before": rfc3339(datetime.fromtimestamp(marks[0].before, UTC))}
         del told["tenant"]
         return as_json({**told, "tenants": len(marks), "workers_within_s": WITHIN})
@@ -103,18 +101,13 @@ class Lookup(MethodView):
     @lookups.response(200, LookupAnswer())
     def get(self, query: dict[str, Any]) -> Response:
         """Tell whether an answer is kept under a key of yours."""
-        return as_json(services().lookup.of_key(identity().tenant, query["key"]))
+        return as_json(services().lookup.of_key(identity().tenant, query["cache_key"]))
 
 
 def numbers(tenant: str, start: datetime, end: datetime) -> dict[str, Any]:
     """Return what the cache did for a tenant in a time, from the ledger's sums."""
     house = services()
-    asked = Question(tenant, start, end, by=("cache", "task", "provider", "model"), limit=GROUPS)
-    saved = savings_of(
-        Calls(**line.group, requests=sums.requests, failures=sums.failures, saved=sums.saved, duration=sums.duration)
-        for line in house.usage.ask(asked).lines
-        for sums in (line.sums,)
-    )
+    saved = saved_between(house.usage, tenant, start, end)
     meaning = dict(house.semantic.stats(tenant))
     share = saved.share
     return {
@@ -151,23 +144,3 @@ def reaches(cache_url: str) -> str:
     """Return whose cache a warm-up fills."""
     alone = cache_url.startswith("memory:") and services().settings.workers > 1
     return "one_worker" if alone else "all_workers"
-
-
-def every_tenant() -> list[str]:
-    """Return all tenants there may be answers of: those with a row, and those static keys name."""
-    return sorted({OPERATORS_TENANT, *named_by_keys(), *(row for page in pages() for row in page)})
-
-
-def named_by_keys() -> Iterator[str]:
-    """Yield the tenants of the settings' own keys."""
-    for key in services().settings.api_keys:
-        yield key.get_secret_value().rpartition(":")[0] or OPERATORS_TENANT
-
-
-def pages() -> Iterator[list[str]]:
-    """Yield the ids of all tenants, some at a time."""
-    after, more = None, True
-    while more:
-        rows, after = services().tenants.list(limit=1000, after=after)
-        yield [row.id for row in rows]
-        more = after is not None

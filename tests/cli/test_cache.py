@@ -1,0 +1,48 @@
+"""flask cache: stats, clear, warm and lookup."""
+
+import json
+
+from sqlalchemy import select
+
+from llmapi.core.clock import utc_now
+from llmapi.db.engine import reading
+from llmapi.db.tables.cache import marks
+from llmapi.services import Services
+from tests.cli.conftest import Run
+from tests.costs.booked import book, row
+
+
+def test_savings_are_told_of_one_tenant_or_of_all(services: Services, flask: Run) -> None:
+    now = utc_now()
+    book(services.engine, [row(now), row(now, cache="hit", saved=1_000_000, cost=0), row(now, tenant="acme")])
+    mine = json.loads(flask("cache", "stats", "--tenant", "default").stdout)
+    assert (mine["calls"]["exact"], mine["calls"]["miss"], mine["saved"]["amount"]) == (1, 1, "0.001")
+    assert json.loads(flask("cache", "stats").stdout)["calls"]["miss"] == 2
+
+
+def test_what_is_cleared_is_written_down_for_every_worker(services: Services, flask: Run) -> None:
+    services.tenants.create("acme")
+    assert flask("cache", "clear", "--tenant", "acme", "--template", "greeting").exit_code == 0
+    assert flask("cache", "clear", "--everyone", "--all").stdout == "cleared for 2 tenants\n"
+    with reading(services.engine) as connection:
+        found = connection.execute(select(marks.c.tenant, marks.c.field).order_by(marks.c.id)).all()
+    assert [tuple(each) for each in found] == [("acme", "all"), ("default", "all")]
+
+
+def test_what_names_nothing_clears_nothing(flask: Run) -> None:
+    assert flask("cache", "clear").exit_code == 2
+    assert flask("cache", "clear", "--tag", "a", "--model", "b").exit_code == 2
+
+
+def test_a_file_of_requests_becomes_a_job(services: Services, flask: Run) -> None:
+    said = flask("cache", "warm", "--tenant", "default", "-", input='{"prompt": "Hi"}\n\n{"prompt": "Ho"}\n')
+    job = services.jobs.get(said.stdout.strip(), "default")
+    assert (job.kind, [each["prompt"] for each in (job.arguments or {})["requests"]]) == ("warm", ["Hi", "Ho"])
+    wrong = flask("cache", "warm", "-", input='{"prompt": 5}\n')
+    assert (wrong.exit_code, "line 1" in wrong.stderr) == (1, True)
+
+
+def test_a_lookup_by_key_tells_what_is_not_kept(flask: Run) -> None:
+    said = flask("cache", "lookup", "--key", "default:" + "0" * 64)
+    assert (said.exit_code, json.loads(said.stdout)["would_hit"]) == (0, False)
+    assert flask("cache", "lookup").exit_code == 2
