@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import cache_tier, lasting, load, servers, storms, usage
+from benchmarks import cache_tier, lasting, load, semantic_serving, servers, storms, usage
 
 TEXT = "/v1/text/generate"
 ROUNDS = 5
@@ -164,6 +164,7 @@ ALL = {"start": start, "cached": cached, "miss": miss, "concurrent": concurrent,
 ALL |= {name: rows_of(getattr(storms, name)) for name in ("failover", "half", "overload")}
 ALL |= {name: rows_of(getattr(lasting, name)) for name in ("webhooks", "sockets")}
 ALL["usage"] = rows_of(usage.usage)
+ALL["semantic"] = rows_of(semantic_serving.semantic)
 ALL["cache_tier"] = rows_of(cache_tier.cache_tier)
 
 if __name__ == "__main__":
