@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, Protocol
 
-from llmapi.core.clock import Wall, monotonic, utc_now
+from llmapi.core.clock import Monotonic, Wall, monotonic, utc_now
 from llmapi.core.errors import BudgetExceeded, CallEnded, LlmApiError
 from llmapi.core.events import KEPT
 from llmapi.core.identity import Payer
@@ -104,10 +104,11 @@ class WarmJob:
         concurrency: int = 8,
         sleep: Nap = nap,
         now: Wall = utc_now,
+        clock: Monotonic = monotonic,
     ) -> None:
         self.questions = questions
         self._tasks, self._lookup = tasks, lookup
-        self._concurrency, self._sleep, self._now = concurrency, sleep, now
+        self._concurrency, self._sleep, self._now, self._clock = concurrency, sleep, now, clock
         self._draining = threading.Event()
 
     def drain(self) -> None:
@@ -128,10 +129,10 @@ class WarmJob:
 
     def _work(self, waiting: Sequence[Question], job: Context, sum: Sum) -> None:
         """Ask the questions, some at a time, telling how far it is."""
-        feed, end = Feed(waiting), monotonic() + SHARE * job.lifetime.remaining()
+        feed, end = Feed(waiting), self._clock() + SHARE * job.lifetime.remaining()
 
         def ask() -> None:
-            while not (sum.stopped or self._draining.is_set() or job.lifetime.ended or monotonic() >= end):
+            while not (sum.stopped or self._draining.is_set() or job.lifetime.ended or self._clock() >= end):
                 if (question := feed.next()) is None:
                     return
                 self._ask(question, job, sum)
@@ -175,7 +176,7 @@ class WarmJob:
     @contextmanager
     def _life(self, task: str, whole: Lifetime) -> Iterator[Lifetime]:
         """Give a question its time, which ends with the job's."""
-        life = Lifetime(min(self._tasks.timeout(task), whole.remaining()))
+        life = Lifetime(min(self._tasks.timeout(task), whole.remaining()), self._clock)
         forget = whole.on_end(life.end)
         try:
             yield life
