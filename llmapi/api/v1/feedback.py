@@ -17,6 +17,7 @@ from llmapi.costs.answered import questions_of
 
 bp = Blueprint("feedback", __name__, url_prefix="/v1/feedback", description="What is kept, and what that saves")
 never_kept(bp)
+ENTRY = "kept_"  # what ids of entries by meaning begin with
 
 
 @bp.route("")
@@ -30,7 +31,8 @@ class Feedback(MethodView):
         of any answer can be named to evict what is kept of it, a moment after it was given.
         """
         tenant, id, evict = identity().tenant, wanted["id"], wanted["evict"]
-        learned = services().semantic.feedback(id, wanted["good"], evict, tenant=tenant)
+        meant = id.startswith(ENTRY)  # for others the cache by meaning is not even loaded
+        learned = meant and services().semantic.feedback(id, wanted["good"], evict, tenant=tenant)
         evicted = evict and (learned or forget(tenant, id))
         if not learned and not evicted and not questions_of(services().engine, tenant, id):
             raise NotFound("There is no such answer.")
