@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import onnxruntime  # noqa: F401  before usearch: loaded after it, it ends the process (SIGSEGV)
 from numpy.typing import NDArray
 from usearch.index import Index as HNSW
 

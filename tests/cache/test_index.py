@@ -1,5 +1,7 @@
 """The indexes: one contract, each engine; and what only shared ones, or growing ones, must do."""
 
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -189,3 +191,8 @@ def test_a_server_nobody_hears_costs_its_time_limit_and_no_more(tmp_path):
 def test_a_url_nobody_knows_stops_the_start(tmp_path):
     with pytest.raises(BadSetting):
         open_index("chroma://x", entries=10, folder=tmp_path)
+
+
+def test_the_graph_may_be_loaded_before_the_embedder():
+    loaded = "import llmapi.cache.index_usearch, onnxruntime"
+    assert subprocess.run([sys.executable, "-c", loaded]).returncode == 0
