@@ -60,7 +60,7 @@ class Metrics:
         self._queue: Callable[[], Iterable[Metric]] = tuple
         self._gates: Callable[[], Iterable[Mapping[str, Any]]] = tuple
         self._cache = cache
-        self._evicted = 0
+        self._counted: dict[str, int] = {}
         self._lock = threading.Lock()
         self._calls: dict[tuple[str, ...], _Calls] = {}
         shelf = _Shelf()
@@ -120,7 +120,12 @@ class Metrics:
         self._provider_seconds = new.seconds("provider_seconds", "Seconds of a call spent waiting for it", "provider")
         self._entries = new.gauge("cache_entries", "Answers kept")
         self._capacity = new.gauge("cache_capacity", "Answers there is room for")
-        self._evictions = new.counter("cache_evictions", "Answers that made room for others")
+        self._kept_bytes = new.gauge("cache_bytes", "Bytes of the answers kept")
+        self._grown = {  # of the cache's own counts
+            "evictions": new.counter("cache_evictions", "Answers that made room for others"),
+            "shared_hits": new.counter("cache_shared_hits", "Answers found in the tier all processes share"),
+            "shared_misses": new.counter("cache_shared_misses", "Answers looked for there in vain"),
+        }
         self._in_flight = new.gauge("in_flight", "Calls under way", "provider")
         self._in_flight_limit = new.gauge("in_flight_limit", "Calls that may be under way", "provider")
         self._breaker_changes = new.counter("breaker_changes", "States entered", "provider", "model", "state")
@@ -204,8 +209,10 @@ class Metrics:
             stats = self._cache.stats()
             self._entries.set(stats["entries"])
             self._capacity.set(stats["capacity"])
-            self._evictions.inc(max(0, stats["evictions"] - self._evicted))
-            self._evicted = stats["evictions"]
+            self._kept_bytes.set(stats.get("bytes", 0))
+            for name, counter in self._grown.items():
+                counter.inc(max(0, stats.get(name, 0) - self._counted.get(name, 0)))
+            self._counted = dict(stats)
 
 
 class _Shelf:

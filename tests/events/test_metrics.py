@@ -84,6 +84,17 @@ def test_the_cache_shows_its_entries_and_evictions():
     assert value(metrics, "llmapi_cache_evictions_total") == 1  # counted once, looked at twice
 
 
+def test_the_tier_all_processes_share_shows_its_hits():
+    class Tiers(MemoryCache):
+        def stats(self):
+            return {**super().stats(), "shared_hits": 3, "shared_misses": 1}
+
+    metrics = Metrics(Tiers(2))
+    looks = [[value(metrics, f"llmapi_cache_shared_{what}_total") for what in ("hits", "misses")] for _ in range(2)]
+    assert looks == [[3, 1]] * 2
+    assert value(metrics, "llmapi_cache_bytes") == 0
+
+
 def test_a_name_somebody_made_up_makes_no_series_but_a_known_or_answering_model_does():
     metrics = Metrics(models=["configured"])
     for model in ("made-up", "configured"):
