@@ -22,7 +22,7 @@ VERBS: Final[Mapping[str, str]] = {
 }
 SHOWN: Final = frozenset(  # fields of a body whose values say what was changed and hide nothing
     "id name role scopes state plan project level amount window rolling_s kind thresholds events overlap_s expires"
-    " requires_signature may_name_user addresses tag model template older_than_s all".split()
+    " requires_signature may_name_user addresses tag model template older_than_s all everyone".split()
 )
 
 
@@ -55,7 +55,7 @@ def noted(response: Response) -> Response:
             who.name,
             f"{subject()}.{VERBS.get(request.method, request.method.lower())}",
             target_of(response),
-            details={"view": view, "status": response.status_code, **fields_of_body()},
+            details={"view": view, "status": response.status_code, **asked()},
             request_id=request_id(),
         )
     except LlmApiError as error:
@@ -70,12 +70,13 @@ def target_of(response: Response) -> str:
     return "/".join(part for part in (named, made) if part)
 
 
-def fields_of_body() -> dict[str, Any]:
-    """Return what a body wanted: values that hide nothing, of others the names."""
+def asked() -> dict[str, Any]:
+    """Return what a change was asked to do: values that hide nothing, of others the names."""
+    if request.method in ("GET", "HEAD"):
+        return {}
     try:
-        body = orjson.loads(request.get_data()) if request.method not in ("GET", "HEAD") and request.is_json else None
+        body = orjson.loads(request.get_data()) if request.is_json else None
     except orjson.JSONDecodeError:
-        return {}
-    if not isinstance(body, dict) or not body:
-        return {}
-    return {"asked": {name: value if name in SHOWN else "***" for name, value in body.items()}}
+        body = None
+    told = {**request.args, **(body if isinstance(body, dict) else {})}
+    return {"asked": {name: value if name in SHOWN else "***" for name, value in told.items()}} if told else {}

@@ -72,3 +72,9 @@ def test_an_answer_whose_entry_cannot_be_kept_is_not_given(client):
         connection.execute(delete(head))
     answer = client.get("/v1/keys", headers=OPERATOR)
     assert (answer.status_code, answer.json["code"]) == (503, "overloaded")
+
+
+def test_what_the_cache_was_told_to_forget_is_written_down(client):
+    assert client.delete("/v1/cache?tag=release-7", headers=OPERATOR).status_code == 200
+    (entry,) = entries(client)
+    assert (entry["action"], entry["details"]["asked"]) == ("cache.delete", {"tag": "release-7"})

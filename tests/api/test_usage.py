@@ -72,6 +72,12 @@ def test_filters_name_values_and_an_empty_one_means_nobody(client):
     assert client.get(f"/v1/usage?{RANGE}&batch=true").json["total"] == shown(counted(rows))
 
 
+def test_a_key_is_named_by_its_public_id(client):
+    key = ROWS[0]["key"]
+    rows = [each for each in ROWS if each["key"] == key]
+    assert client.get(f"/v1/usage?{RANGE}&key_id={key}").json["total"] == shown(counted(rows))
+
+
 def test_instants_may_stand_in_any_zone(client):
     start, end = "2026-11-19T05:30:00.5+05:30", "2026-11-20T23:00:00-01:00"
     told = client.get(f"/v1/usage?from={quote(start)}&to={quote(end)}").json

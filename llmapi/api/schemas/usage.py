@@ -47,10 +47,12 @@ class Groups(fields.Field[tuple[str, ...]]):
         return named
 
 
-def of(what: str) -> fields.String:
+def of(what: str, name: str | None = None) -> fields.String:
     """Return the filter of one dimension."""
     return fields.String(
-        validate=validate.Regexp(NAME, error="Not a name."), metadata={"description": f"Only of this {what}"}
+        data_key=name,
+        validate=validate.Regexp(NAME, error="Not a name."),
+        metadata={"description": f"Only of this {what}"},
     )
 
 
@@ -66,7 +68,7 @@ class UsageQuery(Schema):
         metadata={"type": "string", "description": f"Of: {GROUPS}", "example": "model,task"},
     )
     project = of("project")
-    key = of("key, by its public id")
+    key = of("key, by its public id", "key_id")  # `key` in an address is refused: it might be one
     user = of("user")
     provider = of("provider")
     model = of("model")
