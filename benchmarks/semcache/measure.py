@@ -11,6 +11,7 @@ from benchmarks.semcache.data import FOLDS, SEED, SETS, STREAMS, folds, rows, st
 from benchmarks.semcache.replay import Setup, replay, shares
 from llmapi.cache.freshness import Gate
 from llmapi.cache.meaning import Meaning
+from llmapi.cache.verifier import Trees
 from llmapi.cache.voting import Voting
 
 PARTINGS = 3
@@ -56,7 +57,7 @@ def pairs() -> dict[str, Any]:
             grown = trees.train(
                 table[~out], labels[~out], np.ones((~out).sum()), trees=200, depth=4, direction=train.LOOSE
             )
-            scores[out] = train.Trees(**grown).raw(table[out])
+            scores[out] = Trees(**grown).raw(table[out])
         found[name] = _told(labels, scores, sets)
     return found
 
@@ -111,7 +112,7 @@ def speed(sizes: tuple[int, ...] = (1000, 10_000, 100_000)) -> list[dict[str, fl
     held, dice, found = stream("clinc150"), np.random.default_rng(0), []
     for size in sizes:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        meaning = Meaning(task="text", gated=True)
+        meaning = Meaning(gated=False)  # else most of these questions end at the gate
         for number in range(size):
             at = number % len(held.texts)
             vector = held.vectors[at] + dice.normal(size=384).astype(np.float32) * 0.02

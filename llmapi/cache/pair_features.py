@@ -139,14 +139,15 @@ def _shape(a: Reading, b: Reading) -> list[float]:
     inverted = _inversions(a, b)
     turned = inverted > 0.3
     roles = float(turned != (a.passive != b.passive)) if inverted > 0 or a.passive != b.passive else 0.0
-    union = a.trigrams | b.trigrams
+    left, right = a.trigrams, b.trigrams
+    union = left | right
     longer = max(len(a.words), len(b.words), 1)
     first = a.content[:1] != b.content[:1]
     return [
         inverted,
         roles,
         _longest_run(a.words, b.words) / longer,
-        len(a.trigrams & b.trigrams) / len(union) if union else 1.0,
+        len(left & right) / len(union) if union else 1.0,
         min(len(a.words), len(b.words)) / longer,
         float(first),
     ]

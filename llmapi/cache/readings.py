@@ -42,8 +42,13 @@ class Reading:
     formats: frozenset[str]
     negations: int
     asks: str
-    trigrams: frozenset[str]
     passive: bool
+
+    @property
+    def trigrams(self) -> frozenset[str]:
+        """Return all three letters in a row; made anew, for kept they weigh more than all the rest."""
+        joined = " ".join(self.words)
+        return frozenset(joined[at : at + 3] for at in range(len(joined) - 2))
 
 
 def read(text: str) -> Reading:
@@ -52,7 +57,6 @@ def read(text: str) -> Reading:
     spoken = _spoken(text)
     numbers, rest = _numbers(spoken)
     content = [word for word in rest if word[0].isalpha() and word not in words.FUNCTION_WORDS]
-    joined = " ".join(rest)
     return Reading(
         words=tuple(rest),
         stems=tuple(stem(word) for word in content),
@@ -69,8 +73,7 @@ def read(text: str) -> Reading:
         formats=frozenset(words.FORMATS[word] for word in rest if word in words.FORMATS),
         negations=sum(word in words.NEGATIONS for word in rest),
         asks=_asks(rest),
-        trigrams=frozenset(joined[at : at + 3] for at in range(len(joined) - 2)),
-        passive=_PASSIVE.search(joined) is not None,
+        passive=_PASSIVE.search(" ".join(rest)) is not None,
     )
 
 
