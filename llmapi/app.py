@@ -116,7 +116,7 @@ def create_app(services: Services) -> Flask:
     under_way.install(app, services.under_way, under_way.most_by(services.plans, settings.quotas.key_concurrency))
     idempotency.install(app, services.idempotency)
     if settings.docs:
-        docs.install(app, api.spec)
+        docs.install(app, api.document)
     errors.install(app, shapes={**SHAPES, "/invoke": invoke_shape})
     if settings.cors_origins:
         CORS(app, origins=list(settings.cors_origins), expose_headers=EXPOSED, max_age=600)

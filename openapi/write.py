@@ -15,7 +15,7 @@ def main(target: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         services = build(Settings(data_dir=Path(folder)))
         app = create_app(services)
-        Path(target).write_bytes(as_json(app.extensions["flask-smorest"]["apis"][""]["ext_obj"].spec))
+        Path(target).write_bytes(as_json(app.extensions["flask-smorest"]["apis"][""]["ext_obj"].document()))
         services.close()
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -89,12 +90,12 @@ def document() -> AnyResponse:
     return response.make_conditional(request)
 
 
-def install(app: Flask, spec: Any) -> None:
+def install(app: Flask, document: Callable[[], Any]) -> None:
     """Serve the docs of an application whose views are all registered."""
 
     @cache
     def written() -> tuple[bytes, str]:  # when first asked for: it takes a tenth of the start
-        body = as_json(spec)
+        body = as_json(document())
         return body, hashlib.sha256(body).hexdigest()[:32]
 
     app.extensions["llmapi-openapi"] = written

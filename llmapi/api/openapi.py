@@ -1,12 +1,14 @@
 """The OpenAPI document: one description of every task route, errors as problem+json, examples, security."""
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import flask_smorest
 from apispec import APISpec
+from flask import Flask
 from marshmallow import Schema
 
 from llmapi import __version__
@@ -46,13 +48,34 @@ class Api(flask_smorest.Api):
     ERROR_SCHEMA = Problem
     DEFAULT_RESPONSE_CONTENT_TYPE: str = "application/json"
 
+    def __init__(self, app: Flask) -> None:
+        self._lock = threading.Lock()
+        self._undocumented: list[flask_smorest.Blueprint] = []
+        super().__init__(app)
+
+    def register_blueprint(self, blp: flask_smorest.Blueprint, **options: Any) -> None:
+        """Register views now; they are documented when the document is first asked for, which is half of a start."""
+        self._app.extensions["flask-smorest"]["blp_name_to_api"][blp.name] = self
+        self._app.register_blueprint(blp, **options)
+        self._undocumented.append(blp)
+
+    def document(self) -> APISpec:
+        """Return the document of all views registered so far."""
+        with self._lock:
+            for blp in self._undocumented:
+                blp.register_views_in_doc(self, self._app, self.spec, name=blp.name, parameters=None)
+                self.spec.tag({"name": blp.name, "description": blp.description})
+            self._undocumented.clear()
+        spec: APISpec = self.spec
+        return spec
+
     def _register_responses(self) -> None:
         self.DEFAULT_RESPONSE_CONTENT_TYPE = "application/problem+json"  # read by super() for the errors alone
         super()._register_responses()
         self.DEFAULT_RESPONSE_CONTENT_TYPE = "application/json"
 
 
-def new_api(app: Any) -> Api:
+def new_api(app: Flask) -> Api:
     """Return the document-keeping Api of an application."""
     api = Api(app)
     spec: APISpec = api.spec
