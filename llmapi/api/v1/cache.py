@@ -17,7 +17,7 @@ from llmapi.api.schemas.cache import StatsQuery, WarmAccepted, WarmRequest
 from llmapi.api.v1.jobs import task_request
 from llmapi.cache.clearing import mark_of
 from llmapi.core.clock import rfc3339, utc_now
-from llmapi.core.errors import Forbidden, ValidationFailed
+from llmapi.core.errors import Forbidden, NotFound, ValidationFailed
 from llmapi.core.money import dollars
 from llmapi.tasks import warming
 from llmapi.tasks.saved import saved_between
@@ -126,7 +126,10 @@ def questions(wanted: dict[str, Any]) -> dict[str, Any]:
         said = "Requests are not kept by this service, so that the most asked cannot be asked again: send them."
         raise ValidationFailed(said, fields={"top": [said]})
     if "file" in wanted:
-        services().batches.files.get(wanted["file"], identity().tenant)
+        try:
+            services().batches.files.get(wanted["file"], identity().tenant)
+        except NotFound as error:
+            raise ValidationFailed("The file is not there.", fields={"file": ["No such file."]}) from error
         return {"file": wanted["file"]}
     found: list[dict[str, Any]] = []
     wrong: dict[str, Any] = {}
