@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from llmapi.api.websocket_line import Bounds, Line, Session
@@ -48,8 +49,9 @@ class Hub:
 
     def call(self, work: Callable[..., Any], *arguments: Any) -> None:
         """Do something on the thread of the sockets."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(work, *arguments)
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it has ended
+                self._loop.call_soon_threadsafe(work, *arguments)
 
     def drain(self, grace: float) -> None:
         """The service stops: close what is quiet now, the rest with its last call or when the grace is over."""
@@ -73,6 +75,7 @@ class Hub:
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.run_forever()
+        loop.run_until_complete(last_tasks())
         loop.close()
 
     async def _accept(self, connection: socket.socket, opening: bytes, tenant: str, opened: Opened) -> None:
@@ -100,6 +103,13 @@ class Hub:
         for line in list(self._lines):
             line.leave(at_once=at_once)
         loop.call_later(0.05, self._leave)
+
+
+async def last_tasks() -> None:
+    """Wait for what is not ours: libraries close their clients on whichever loop runs where these are collected."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    if left:
+        await asyncio.wait(left, timeout=MARGIN)
 
 
 def taken_over(connection: socket.socket) -> socket.socket:

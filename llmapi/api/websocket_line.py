@@ -6,6 +6,7 @@ instead of text, 1008 too many messages or no answer to a ping, 1009 a message t
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -88,7 +89,8 @@ class Line(asyncio.Protocol):
 
     def send(self, text: str) -> None:
         """Send a message; from any thread. One that cannot be sent any more is dropped."""
-        self._loop.call_soon_threadsafe(self._send, text)
+        with suppress(RuntimeError):  # the loop has ended, and with it the socket
+            self._loop.call_soon_threadsafe(self._send, text)
 
     def close(self, code: int, reason: str = "") -> None:
         """Say why and hang up; who does not say goodbye in time is cut off."""

@@ -1,5 +1,6 @@
 """What closes a socket though nobody wished it, and how many there may be."""
 
+import asyncio
 import contextlib
 import socket
 import time
@@ -143,3 +144,32 @@ def test_what_is_no_frame_closes_the_socket(make_hub, meet):
     peer = meet(make_hub())
     peer.socket.sendall(b"\xff\xff\xff")
     assert peer.until_closed() == 1002
+
+
+class Client:
+    """What a vendor's library does: closes itself on the loop of the thread it is collected in."""
+
+    def __init__(self, closed):
+        self._closed = closed
+
+    async def _close(self):
+        await asyncio.sleep(0)
+        self._closed.append(True)
+
+    def __del__(self):
+        asyncio.get_running_loop().create_task(self._close())
+
+
+def test_what_libraries_left_on_the_loop_is_done_before_it_closes(make_hub):
+    closed = []
+    hub = make_hub()
+    with contextlib.ExitStack() as stack:
+        peer = Peer(stack, hub, "acme", {})
+        peer.socket.sendall(peer.ws.send(TextMessage("x")))
+        assert isinstance(peer.next(), TextMessage)
+        hub.call(lambda: Client(closed) and None)
+        session = peer.session
+        hub.close()
+    session.send("too late")  # from a call's thread
+    hub.call(print)
+    assert closed == [True]
