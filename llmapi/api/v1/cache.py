@@ -126,10 +126,7 @@ def questions(wanted: dict[str, Any]) -> dict[str, Any]:
         said = "Requests are not kept by this service, so that the most asked cannot be asked again: send them."
         raise ValidationFailed(said, fields={"top": [said]})
     if "file" in wanted:
-        try:
-            services().batches.files.get(wanted["file"], identity().tenant)
-        except NotFound as error:
-            raise ValidationFailed("The file is not there.", fields={"file": ["No such file."]}) from error
+        need_file(wanted["file"])
         return {"file": wanted["file"]}
     found: list[dict[str, Any]] = []
     wrong: dict[str, Any] = {}
@@ -141,6 +138,14 @@ def questions(wanted: dict[str, Any]) -> dict[str, Any]:
     if wrong:
         raise ValidationFailed("some requests are not valid", fields=dict(list(wrong.items())[:100]))
     return {"requests": found}
+
+
+def need_file(id: str) -> None:
+    """Raise ValidationFailed unless the caller has such a file."""
+    try:
+        services().batches.files.get(id, identity().tenant)
+    except NotFound as error:
+        raise ValidationFailed("The file is not there.", fields={"file": ["No such file."]}) from error
 
 
 def reaches(cache_url: str) -> str:
