@@ -82,7 +82,7 @@ class Meaning:
         self._policy = open_policy(policy, seed) if isinstance(policy, str) else policy
         self._verifier = verifier or (shipped() if self._policy.verified else None)
         self._gated, self._vetoing, self._asking = gated and asking, vetoing and asking, asking
-        self._index: Index = index or Rows()
+        self._index: Index = Rows() if index is None else index
         self._readings: dict[str, Reading] = {}
         self._vectors: dict[str, Vector] = {}
         self._clusters = Clusters()

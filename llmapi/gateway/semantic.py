@@ -7,6 +7,7 @@ stands below: it looks, and learns from the fresh answer once that is whole, nev
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # numpy comes with the first question by meaning
     from llmapi.cache.semantic import Look, Spaces
 
 KINDS: Final = {"text": "text", "code": "code", "chat": "text", "classify": "classification"}  # tasks served by meaning
+MARKS: Final = 500  # remembered until there is something to mark
 LONGEST: Final = 2000  # characters of a question that is compared: the embedder reads 256 tokens, the rest decides too
 
 
@@ -91,6 +93,7 @@ class Semantic:
         self._open_spaces, self._open_embedder, self._rules, self._clock = open_spaces, open_embedder, rules, clock
         self._opening = threading.Lock()
         self._spaces: Spaces | None = None
+        self._early: deque[Mark] = deque(maxlen=MARKS)  # heard before there were spaces, which may be shared
         self._embedder: Embedder | None = None
         self._gate = lru_cache(1024)(_gated)
         self._judge: Judging | None = judge
@@ -170,8 +173,10 @@ class Semantic:
 
     def drop(self, mark: Mark) -> None:
         """Serve nothing from now on that a mark means."""
-        if self._spaces is not None:
-            self._spaces.mark(mark)
+        with self._opening:
+            self._early.append(mark)
+            if self._spaces is not None:
+                self._spaces.mark(mark)
 
     def drain(self, grace: float) -> None:
         """A stop was asked for; nothing here waits."""
@@ -247,6 +252,8 @@ class Semantic:
                 if self._spaces is None:
                     spaces = self._open_spaces()
                     self._learning = Learning(self._judge, self._judge_share, spaces.save)
+                    for mark in self._early:
+                        spaces.mark(mark)
                     self._spaces = spaces
         return self._spaces
 

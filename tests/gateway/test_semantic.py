@@ -191,6 +191,12 @@ def test_a_mark_takes_away_what_was_asked_before_it(line):
     assert line.ask("what is a capital of France")[1].cache == "miss"
 
 
+def test_a_mark_that_came_before_the_first_question_holds_too(line):
+    line.semantic.drop(Mark("acme", "task", "text", 1e12))
+    line.ask("What is the capital of France?")
+    assert line.ask("what is the capital of France")[1].cache == "miss"
+
+
 def test_explaining_names_the_nearest_and_changes_nothing(line):
     line.ask("What is the capital of France?")
     line.ask("Name 4 rivers in Peru")
