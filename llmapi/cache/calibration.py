@@ -43,9 +43,9 @@ class Calibration:
         return float(_sigmoid(self._weights @ self._line(row)))
 
     def learn(self, row: Sequence[float], right: bool, weight: float = 1.0) -> None:
-        """Take in one label; every twentieth one refits, a heavy one at once."""
+        """Take in one label; every twentieth one refits, and a wrong one that weighs as much does at once."""
         self._seen.append((list(row), float(right), min(weight, HEAVIEST)))
-        self._since += int(min(weight, HEAVIEST))
+        self._since += 1 if right else int(min(weight, HEAVIEST))
         if self._since >= EVERY:
             self.fit()
 
