@@ -54,7 +54,7 @@ def test_a_repeat_gets_the_same_bytes_and_asks_nobody(client, gemini, path):
 
 def test_every_door_that_costs_money_is_among_them(client):
     rules = client.application.url_map.iter_rules()
-    assert {rule.endpoint for rule in rules if rule.rule in DOORS} | {"jobs.Jobs", "batches.Batches"} == set(PAID)
+    assert {rule.endpoint for rule in rules if rule.rule in DOORS} | {"jobs.Jobs", "batches.Batches", "cache.Warm"} == set(PAID)
 
 
 def test_an_id_in_the_body_means_the_same(client, gemini):
@@ -268,13 +268,16 @@ def noted(states):
     return listen
 
 
-def test_a_request_without_a_key_does_not_touch_the_database(make):
+def test_a_request_without_a_key_does_not_touch_the_table_of_keys(make):
     client = make(job_workers=0)
     client.post(TEXT, json=ASKED)
-    touched = []
-    event.listen(client.application.extensions["llmapi"].engine, "begin", touched.append)
+    said = []
+    engine = client.application.extensions["llmapi"].engine
+    event.listen(engine, "before_cursor_execute", lambda *told: said.append(told[2]))
     assert client.post(TEXT, json={**ASKED, "seed": 1}).status_code == 200
-    assert touched == []
+    assert not [statement for statement in said if "idempotency" in statement]
+    assert post(client).status_code == 200
+    assert [statement for statement in said if "idempotency" in statement]
 
 
 def test_tenants_do_not_share_keys(make):

@@ -150,7 +150,7 @@ def compare(engine, told):
     """Compute every row of the ledger again, from the provider's own books."""
     with reading(engine) as connection:
         spent = connection.execute(select(func.sum(balances.c.spent))).scalar_one()
-        rows = [row for row in connection.execute(select(ledger).where(ledger.c.cost != 0)) if row.call_id[0] == "r"]
+        rows = [row for row in connection.execute(select(ledger).where(ledger.c.cost != 0)) if row.call_id[:2] == "r-"]
     for row in rows:
         if row.status == "ok":
             asked, said = told[row.call_id]

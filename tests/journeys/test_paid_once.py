@@ -30,8 +30,8 @@ from tests.journeys.service import Service, until
 TEXT = "/v1/text/generate"
 FRESH = {"cache": {"mode": "bypass"}}
 LEASE = 0.5
-# When a worker is killed: so many of its transactions were begun, and so many were over. They are a look, the claim,
-# the note that it is sent, and the answer.
+# When a worker is killed: so many of its transactions over the table of keys were begun, and so many were over. They
+# are a look, the claim, the note that it is sent, and the answer.
 POINTS = {
     "before_claim": (2, 1),
     "after_claim": (2, 2),
@@ -153,15 +153,19 @@ def work_and_die(folder, url, point, number):
         if (counts["begun"], counts["over"]) == (begun, over):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def at_begin(_):
-        counts["begun"] += 1
-        look()
+    def at_statement(connection, cursor, statement, *_):
+        information = connection.connection.record_info
+        if "idempotency_keys" in statement and not information.get("of keys"):
+            information["of keys"] = True
+            counts["begun"] += 1
+            look()
 
-    def at_checkin(*_):  # after the commit was done
-        counts["over"] += 1
-        look()
+    def at_checkin(_, record):  # after the commit was done
+        if record.record_info.pop("of keys", False):
+            counts["over"] += 1
+            look()
 
-    event.listen(engine, "begin", at_begin)
+    event.listen(engine, "before_cursor_execute", at_statement)
     event.listen(engine, "checkin", at_checkin)
     sent(application.client, number)
 
