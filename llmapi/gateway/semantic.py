@@ -8,8 +8,8 @@ stands below: it looks, and learns from the fresh answer once that is whole, nev
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,48 +19,17 @@ from llmapi.core.errors import CacheMiss, ProviderUnavailable
 from llmapi.core.events import KEPT
 from llmapi.core.kept import About, Mark
 from llmapi.core.reply import Handler, Reply
+from llmapi.gateway.checked import Checked
 from llmapi.gateway.learning import Judging, Learning, label_of
+from llmapi.gateway.semantic_rules import KINDS, Rules
 
 if TYPE_CHECKING:  # numpy comes with the first question by meaning
     from llmapi.cache.namespaces import Asked
     from llmapi.cache.semantic import Look, Spaces
 
-KINDS: Final = {"text": "text", "code": "code", "chat": "text", "classify": "classification"}  # tasks served by meaning
+EXPLORED: Final = "explore"  # would have been served, but for a dice
 MARKS: Final = 500  # remembered until there is something to mark
 LONGEST: Final = 2000  # characters of a question that is compared: the embedder reads 256 tokens, the rest decides too
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """Who is served by meaning when the request says nothing, and what is refused.
-
-    tasks, tenants: max_error of each; a tenant's wins
-    """
-
-    tasks: Mapping[str, float] = field(default_factory=dict)
-    tenants: Mapping[str, float] = field(default_factory=dict)
-    max_temperature: float = 1.0
-    volatile_ttl: float = 120.0  # seconds
-    ttl: float = 3600.0  # seconds an entry is kept
-
-    def bound(self, call: Call) -> float:
-        """Return the share of wrong answers a call accepts; 0.0 when it is not to be served by meaning."""
-        if call.task not in KINDS or call.cache.mode == "bypass":
-            return 0.0
-        if call.cache.max_error is not None:
-            return call.cache.max_error
-        told = self.tenants.get(call.tenant)
-        return self.tasks.get(call.task, 0.0) if told is None else told
-
-    def against(self, call: Call) -> str:
-        """Return which parameter forbids another question's answer, or "" """
-        if call.tools:
-            return "tools"
-        if (call.temperature or 0.0) > self.max_temperature:
-            return "temperature"
-        if call.task != "classify" and call.sample:  # several samples of one question are to differ
-            return "sample"
-        return "logprobs" if call.task != "classify" and call.logprobs else ""
 
 
 class Served(Exception):
@@ -99,6 +68,7 @@ class Semantic:
         self._judge: Judging | None = judge
         self._judge_share = judge_share
         self._learning: Learning | None = None
+        self._checked = Checked()
 
     def judged_by(self, judge: Judging) -> None:
         """Take the judge; before the first question."""
@@ -165,11 +135,12 @@ class Semantic:
         """Learn what a user said of an answer served from an entry; returns whether the tenant has such an entry."""
         return self._loaded().feedback(tenant, entry, good, evict)
 
-    def stats(self, tenant: str | None = None) -> dict[str, int]:
-        """Return entries, bytes, namespaces and labels of one tenant or of all; judge calls of this worker."""
+    def stats(self, tenant: str | None = None) -> dict[str, Any]:
+        """Return entries, bytes, namespaces and labels of one tenant or of all; judge calls, errors of this worker."""
         nothing = {"entries": 0, "bytes": 0, "spaces": 0, "labels": 0}
         found = nothing if self._spaces is None else self._spaces.stats(tenant)
-        return {**found, "judged": self._learning.judged if self._learning else 0}
+        judged = self._learning.judged if self._learning else 0
+        return {**found, "judged": judged, "error": self._checked.error(tenant)}
 
     def drop(self, mark: Mark) -> None:
         """Serve nothing from now on that a mark means."""
@@ -229,14 +200,22 @@ class Semantic:
         about = About(call.tenant, call.task, call.cache.tags, took=now - started)
         record = recorded(answer, Source(facts.provider, facts.model), about, created=now, ttl=ttl)
         if classified:
-            spaces.learn(look, record, cluster=label_of(answer))
+            label = label_of(answer)
+            if look.verdict.reason == EXPLORED and (kept := spaces.find(look.verdict.entry or "")) is not None:
+                self._checked.note(call.tenant, label_of(kept.record.completion) == label)
+            spaces.learn(look, record, cluster=label)
             return
         kept = spaces.find(look.verdict.judge) if look.verdict.judge else None
         if kept is None:
             spaces.learn(look, record)
             return
         pairs = (kept.text, kept.record.completion.text), (look.asked.text, answer.text)
-        self._learning.compare(call, *pairs, lambda same: _learned(spaces, look, record, same))
+        self._learning.compare(call, *pairs, lambda same: self._learned(call, look, record, same))
+
+    def _learned(self, call: Call, look: "Look", record: Any, same: bool | None) -> None:
+        if same is not None and look.verdict.reason == EXPLORED:
+            self._checked.note(call.tenant, same)
+        self._loaded().learn(look, record, same=same)
 
     def _vector(self, text: str) -> Any:
         import numpy
@@ -287,7 +266,3 @@ def _served(look: "Look") -> Reply:
         reason=verdict.reason,
     )
     return Reply.of(record.completion, facts)
-
-
-def _learned(spaces: "Spaces", look: "Look", record: Any, same: bool | None) -> None:
-    spaces.learn(look, record, same=same)

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from llmapi.core.contracts import Embedder, Provider
 from llmapi.core.errors import BadSetting
-from llmapi.gateway.semantic import KINDS, Rules, Semantic
+from llmapi.gateway.semantic import Semantic
+from llmapi.gateway.semantic_rules import KINDS, Rules
 from llmapi.parts.base import Base
 from llmapi.providers.embeddings import MiniLM
 from llmapi.providers.local import Local

@@ -12,7 +12,8 @@ from llmapi.core.errors import CacheMiss
 from llmapi.core.kept import Mark
 from llmapi.core.reply import Reply
 from llmapi.gateway.recipe import build_gateway
-from llmapi.gateway.semantic import Rules, Semantic
+from llmapi.gateway.semantic import Semantic
+from llmapi.gateway.semantic_rules import Rules
 from tests.gateway.conftest import KeptEvents, PennyPrices, ScriptedProvider, a_call
 
 CITIES = ("France", "Spain", "Peru", "Japan", "Norway", "Kenya")
@@ -195,6 +196,17 @@ def test_a_mark_that_came_before_the_first_question_holds_too(line):
     line.semantic.drop(Mark("acme", "task", "text", 1e12))
     line.ask("What is the capital of France?")
     assert line.ask("what is the capital of France")[1].cache == "miss"
+
+
+def test_what_would_have_been_served_is_checked_now_and_then():
+    line = Line(policy="vote")
+    for number in range(200):
+        thanks = " thanks" * (number % 7) + " friend" * (number // 7)
+        line.ask(f"what is the capital of France{thanks}", max_error=0.2, task="classify")
+    error = line.semantic.stats("acme")["error"]
+    assert (error["estimate"], error["n"] > 0, error["high"] < 1) == (0.0, True, True)
+    assert line.semantic.stats("other")["error"] is None
+    line.semantic.close()
 
 
 def test_explaining_names_the_nearest_and_changes_nothing(line):
