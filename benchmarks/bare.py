@@ -13,7 +13,7 @@ CONSTANT = {
     "output": {"text": "The sea is wide and deep. " * 8, "finish_reason": "stop", "parsed": None},
     "usage": {"input_tokens": 8, "output_tokens": 4, "total_tokens": 12},
 }
-chat = Gemini("AIzaSyFake", os.environ["BENCH_UPSTREAM"], transport=Transport())._client()
+chat = Gemini("AIzaSyFake", os.environ["BENCH_UPSTREAM"], transport=Transport())._our_client()
 chat = chat.model_copy(update={"model": "fake"})
 
 

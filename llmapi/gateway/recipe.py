@@ -14,7 +14,6 @@ from llmapi.gateway.balance import Balancer
 from llmapi.gateway.breaker import Breakers
 from llmapi.gateway.caching import Caching
 from llmapi.gateway.coalesce import Coalesce
-from llmapi.gateway.flight import Flight
 from llmapi.gateway.overload import Gates
 from llmapi.gateway.pipeline import Stage, compose
 from llmapi.gateway.refresh import Refresher
@@ -87,7 +86,11 @@ def caching(cache: AnswerCache, prices: Prices, refresher: Refresher, clock: Mon
 
 def flights(cache: AnswerCache, prices: Prices, clock: Monotonic) -> list[Stage]:
     """Return the stage through which processes ask together, where they share a cache."""
-    return [Flight(cache.leases, prices, clock)] if cache.leases is not None else []
+    if cache.leases is None:
+        return []
+    from llmapi.gateway.flight import Flight  # brings the library of the server along
+
+    return [Flight(cache.leases, prices, clock)]
 
 
 def with_meaning(caching: Stage, semantic: Semantic | None) -> list[Stage]:
