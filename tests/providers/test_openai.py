@@ -276,6 +276,24 @@ def test_two_hundred_threads_share_one_model_without_waiting_for_each_other(
     assert openai_upstream.most_in_flight == 200
 
 
+class LosesCount(OpenAIFormat):
+    """A vendor whose library the interpreter cannot load the first time."""
+
+    tries = 0
+
+    def _make(self, api_key):
+        self.tries += 1
+        if self.tries == 1:
+            raise SystemError("AST constructor recursion depth mismatch")
+        return super()._make(api_key)
+
+
+def test_a_library_that_could_not_be_parsed_is_loaded_again(openai_upstream, transport, question):
+    vendor = LosesCount("openai", "the-key", openai_upstream.base, transport=transport)
+    assert vendor.ask(question("openai")).completion().text == "Fine."
+    assert vendor.tries == 2
+
+
 def sse(events):
     rows = [str({"id": "x", "model": "m", **event}).replace("'", '"') for event in events]
     return "".join(f"data: {row}\n\n" for row in [*rows, "[DONE]"]).encode()
