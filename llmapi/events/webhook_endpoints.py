@@ -17,7 +17,8 @@ from llmapi.events.webhook_secrets import Seal, new_secret
 
 TEST = "webhook.test"
 KINDS = (
-    "job.succeeded", "job.failed", "job.cancelled", "job.dead", "batch.completed", "budget.alert", TEST
+    "job.succeeded", "job.failed", "job.cancelled", "job.dead",
+    "batch.completed", "batch.failed", "batch.expired", "batch.cancelled", "budget.alert", TEST,
 )
 OWNER, GONE = "by its owner", "its receiver answered 410 Gone"  # why an endpoint is disabled
 OVERLAP = 86_400.0  # seconds a replaced secret goes on signing

@@ -57,7 +57,7 @@ def test_each_endpoint_hears_what_it_asked_for_and_no_other_tenants_events(post)
 
 @pytest.mark.parametrize(
     ("pattern", "taken"),
-    [("*", len(KINDS)), ("job.*", 4), ("job.dead", 1), ("job", 0), ("job*", 0), (".*", 0), ("", 0)],
+    [("*", len(KINDS)), ("job.*", 4), ("batch.*", 4), ("batch.failed", 1), ("job", 0), ("job*", 0), (".*", 0), ("", 0)],
 )
 def test_a_filter_takes_whole_names_only(pattern, taken):
     assert sum(matches(pattern, kind) for kind in KINDS) == taken
