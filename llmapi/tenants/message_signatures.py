@@ -14,6 +14,7 @@ from http_message_signatures import HTTPMessageVerifier, HTTPSignatureKeyResolve
 from http_message_signatures.algorithms import HMAC_SHA256
 from http_message_signatures.exceptions import HTTPMessageSignaturesException
 
+from llmapi.core.errors import LlmApiError
 from llmapi.tenants.received import SKEW, Claim, Received, SecretOf, SignatureWrong, check_names, check_target
 
 SIGNATURE = ("signature", "signature-input")
@@ -23,7 +24,9 @@ NO_BODY = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991
 
 
 def verified(received: Received, secret_of: SecretOf, now: float) -> Claim:
-    """Return what the signature claims; raises SignatureWrong. The body is read once the rest holds.
+    """Return what the signature claims; raises SignatureWrong, and Overloaded while secrets cannot be read.
+
+    The body is read once the rest holds.
 
     now: seconds since 1970
     """
@@ -34,6 +37,8 @@ def verified(received: Received, secret_of: SecretOf, now: float) -> Claim:
     try:
         found = _Verifier(secret_of, now).verify(_Message.of(received), require_components=wanted)
     except HTTPMessageSignaturesException as error:
+        if isinstance(error.__cause__, LlmApiError):  # the library takes all that a resolver raises for a wrong key
+            raise error.__cause__ from None
         raise SignatureWrong(str(error)) from None
     said = found[0].parameters
     check_names(said.get("keyid"), said.get("nonce"))

@@ -143,8 +143,10 @@ class Quotas:
     def _due(self) -> bool:
         """Say whether to look for lapsed holds: once a second and process is enough."""
         now = micros_of(self._now())
-        due, self._looked = not self._looked <= now < self._looked + SECOND, now
-        return due
+        if self._looked <= now < self._looked + SECOND:
+            return False
+        self._looked = now
+        return True
 
     def _care(self) -> None:
         try:

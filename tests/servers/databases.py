@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, exc, text
 
 from llmapi.db.engine import FILE, open_engine, writing
 from llmapi.db.schema import upgrade
@@ -147,3 +147,13 @@ class Templates:
     def _upgrade(self, database: Database) -> None:
         upgrade(database.open())
         database.close()
+
+
+def away(engine: Engine) -> None:
+    """Let no connection be made, as when a server is away."""
+
+    def fail(*_: object) -> None:
+        raise exc.OperationalError("connect", {}, OSError("away"))
+
+    engine.dispose()
+    event.listen(engine, "do_connect", fail)

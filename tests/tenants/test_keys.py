@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, exc, select
+from sqlalchemy import Engine, event, select
 
 from llmapi.core.errors import Forbidden, NotFound, Overloaded, ValidationFailed
 from llmapi.core.identity import Payer
@@ -17,7 +17,7 @@ from llmapi.tenants.holders import Known, Memory
 from llmapi.tenants.key_words import new_key, new_secret
 from llmapi.tenants.keys import Keyring
 from llmapi.tenants.tenants import Tenants
-from tests.servers.databases import Database
+from tests.servers.databases import Database, away
 from tests.tenants.conftest import PEPPER, Time
 
 HERE = "127.0.0.1"
@@ -254,16 +254,6 @@ def test_a_database_that_is_away_locks_nobody_out_for_5_s(
         with pytest.raises(Overloaded):
             ring.identify(key, HERE)
     assert ring.identify("no key at all", HERE) is None
-
-
-def away(engine: Engine) -> None:
-    """Let no connection be made, as when a server is away."""
-
-    def fail(*_: object) -> None:
-        raise exc.OperationalError("connect", {}, OSError("away"))
-
-    engine.dispose()
-    event.listen(engine, "do_connect", fail)
 
 
 def test_last_use_is_written_in_one_go_and_never_goes_back(ring: Keyring, tenants: Tenants, time: Time) -> None:

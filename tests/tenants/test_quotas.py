@@ -154,6 +154,14 @@ def test_what_a_dead_worker_held_is_given_back_when_its_lease_ends(take: Take, c
     assert used(take(5000, DAY)) == [5000]
 
 
+def test_who_asks_again_and_again_does_not_put_off_the_search_for_the_dead(take: Take, clock: Clock) -> None:
+    take(5000, DAY, lease=5.0)
+    for _ in range(15):  # until 0.6 s after the lease: they are looked for once a second
+        refused(take, 5000, DAY)
+        clock.forward(0.4)
+    assert used(take(5000, DAY)) == [5000]
+
+
 def test_who_settles_after_his_lease_is_still_counted_and_once(quotas: Quotas, take: Take, clock: Clock) -> None:
     late = take(5000, DAY, lease=30)
     clock.forward(31)

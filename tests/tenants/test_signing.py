@@ -15,6 +15,7 @@ from llmapi.core.errors import Forbidden, NotFound, Overloaded, Unauthenticated
 from llmapi.tenants.nonces import Nonces
 from llmapi.tenants.sealing import Seal
 from llmapi.tenants.signing import Signatures, SigningSecrets
+from tests.servers.databases import away
 from tests.tenants.signing import COVERED, KEY, NOW, Sent, signed, signed_simply
 
 WAYS = pytest.mark.parametrize("sign", [signed, signed_simply])
@@ -130,6 +131,14 @@ def test_when_nonces_cannot_be_kept_the_request_is_not_let_through(database, sec
     signatures = Signatures(secrets, Nonces(database.open(patience=0.2)), now=lambda: NOW)
     with database.held_up("signature_nonces"), pytest.raises(Overloaded):
         signatures.key_id(sign(Sent(), secret).received())
+
+
+@WAYS
+def test_when_secrets_cannot_be_read_nobody_is_told_that_the_signature_is_wrong(engine, secrets, signatures, sign):
+    sent = sign(Sent(), secrets.issue("acme", KEY))
+    away(engine)
+    with pytest.raises(Overloaded):
+        signatures.key_id(sent.received())
 
 
 @WAYS
