@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, RowMapping, delete, insert, select, t
 from llmapi.core.clock import Wall, rfc3339, utc_now
 from llmapi.core.errors import NotFound, ValidationFailed
 from llmapi.core.ids import new_id
+from llmapi.db.deleting import in_steps
 from llmapi.db.engine import reading, writing
 from llmapi.db.tables.webhooks import deliveries, endpoints, messages
 from llmapi.events import webhook_statements as statements
@@ -179,10 +180,14 @@ class WebhookOutbox:
     def expire_old(self, keep_for: float) -> int:
         """Delete some of the messages that ended more than `keep_for` seconds ago; returns how many."""
         old = statements.ended_before(self._now() - timedelta(seconds=keep_for))
-        with writing(self._engine) as connection:
-            ids = connection.execute(old).scalars().all()
-            connection.execute(delete(deliveries).where(deliveries.c.message.in_(ids)))
-            return connection.execute(delete(messages).where(messages.c.id.in_(ids))).rowcount
+
+        def some() -> int:
+            with writing(self._engine) as connection:
+                ids = connection.execute(old).scalars().all()
+                connection.execute(delete(deliveries).where(deliveries.c.message.in_(ids)))
+                return connection.execute(delete(messages).where(messages.c.id.in_(ids))).rowcount
+
+        return in_steps(some, statements.ENDED_AT_ONCE)
 
     def on_work(self, wake: Callable[[], None]) -> None:
         """Call `wake` whenever this process knows of work; it must be quick and must not raise."""

@@ -19,6 +19,7 @@ from sqlalchemy import Engine, RowMapping
 from llmapi.core.clock import Wall, utc_now
 from llmapi.core.errors import IdempotencyInProgress, IdempotencyKeyReused, IdempotencyOutcomeUnknown, LlmApiError
 from llmapi.core.ids import new_id
+from llmapi.db.deleting import in_steps
 from llmapi.db.engine import reading, writing
 from llmapi.gateway import idempotency_statements as statements
 from llmapi.gateway.idempotency_heart import Heart
@@ -105,8 +106,13 @@ class Keys:
 
     def purge(self) -> int:
         """Delete some of the rows whose time is over; returns how many."""
-        with writing(self._engine) as connection:
-            return connection.execute(statements.purge(self._now())).rowcount
+        old = statements.purge(self._now())
+
+        def some() -> int:
+            with writing(self._engine) as connection:
+                return connection.execute(old).rowcount
+
+        return in_steps(some, statements.PURGED_AT_ONCE)
 
     def note_sent(self, held: Held) -> None:
         """Write down that a provider is about to be asked; raises IdempotencyInProgress if the claim was lost."""

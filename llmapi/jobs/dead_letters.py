@@ -7,12 +7,11 @@ from sqlalchemy import Connection, Engine
 
 from llmapi.core.clock import Wall
 from llmapi.core.errors import NotFound
+from llmapi.db.deleting import in_steps
 from llmapi.db.engine import writing
 from llmapi.jobs import statements
 from llmapi.jobs.changes import Changes
 from llmapi.jobs.job import Job
-
-STEPS = 20  # of statements.AT_ONCE rows each, in one call of purge_all
 
 NeedRoom = Callable[[Connection, str], Any]
 
@@ -44,11 +43,9 @@ class DeadLetters:
 
     def purge_all(self, tenant: str) -> int:
         """Delete a tenant's dead jobs in short transactions and return how many; more than 10,000 take more calls."""
-        deleted = 0
-        for _ in range(STEPS):
+
+        def some() -> int:
             with writing(self._engine) as connection:
-                found = connection.execute(statements.purge(tenant)).rowcount
-            deleted += found
-            if found < statements.AT_ONCE:
-                break
-        return deleted
+                return connection.execute(statements.purge(tenant)).rowcount
+
+        return in_steps(some, statements.AT_ONCE)

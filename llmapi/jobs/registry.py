@@ -17,6 +17,7 @@ from llmapi.core.clock import Wall, utc_now
 from llmapi.core.contracts import Bus, Outbox
 from llmapi.core.errors import JobNotCancellable, NotFound, Overloaded, ValidationFailed
 from llmapi.core.ids import new_id
+from llmapi.db.deleting import in_steps
 from llmapi.db.engine import reading, writing
 from llmapi.db.tables.jobs import jobs
 from llmapi.jobs import priorities, statements
@@ -206,8 +207,13 @@ class Registry:
 
     def expire_old(self, keep_for: float) -> int:
         """Delete some of the jobs that ended more than `keep_for` seconds ago; returns how many."""
-        with writing(self._engine) as connection:
-            return connection.execute(statements.forget(self._now() - timedelta(seconds=keep_for))).rowcount
+        old = statements.forget(self._now() - timedelta(seconds=keep_for))
+
+        def some() -> int:
+            with writing(self._engine) as connection:
+                return connection.execute(old).rowcount
+
+        return in_steps(some, statements.AT_ONCE)
 
     def on_change(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with each job this process changed, once that is kept; returns a function that ends it.

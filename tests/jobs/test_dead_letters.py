@@ -4,7 +4,8 @@ import pytest
 from sqlalchemy import Engine
 
 from llmapi.core.errors import LlmApiError, NotFound, Overloaded
-from llmapi.jobs import dead_letters, statements
+from llmapi.db.deleting import STEPS
+from llmapi.jobs import statements
 from llmapi.jobs.job import described
 from llmapi.jobs.registry import Bounds, Registry
 from tests.jobs.parts import Clock, Heard, claimed, put
@@ -69,4 +70,4 @@ def test_purging_deletes_the_dead_of_one_tenant_and_nothing_else(registry: Regis
 
 
 def test_one_purge_deletes_as_many_as_may_be_dead() -> None:
-    assert dead_letters.STEPS * statements.AT_ONCE >= Bounds().queued
+    assert STEPS * statements.AT_ONCE >= Bounds().queued
