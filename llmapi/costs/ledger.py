@@ -120,12 +120,12 @@ class Ledger:
         late = select(reservations.c.entry, reservations.c.budgets).where(reservations.c.until <= now)
         with reading(self._engine) as connection:
             rows = connection.execute(late.order_by(reservations.c.until).limit(MOST_RECOVERED)).all()
-        for entry in [entry for entry, hold in list(self._holds.items()) if hold.until <= now]:
-            self._holds.pop(entry, None)  # its end was never told
-        if not rows:
-            return 0
         found = tuple((row.entry, slots_of(row.budgets)) for row in rows)
-        return int(self._ask(Recover(found)))
+        count = int(self._ask(Recover(found))) if found else 0
+        if len(rows) < MOST_RECOVERED:  # else some are held yet, and an end without its hold would be booked beside it
+            for entry in [entry for entry, hold in list(self._holds.items()) if hold.until <= now]:
+                self._holds.pop(entry, None)  # its end was never told
+        return count
 
     def start(self) -> None:
         """Start the thread that writes behind and judges reservations of the dead."""

@@ -4,12 +4,13 @@ A call's cost is an expense of its tenant and owed to its provider; of each budg
 What is held of a budget needs no postings: it is the sum of the reservations.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, select
 
 from llmapi.db.columns import EPOCH, MICROSECOND
 from llmapi.db.engine import reading
@@ -45,14 +46,15 @@ def posted(row: dict[str, Any], charged: Sequence[tuple[Slot, int]]) -> Iterator
 def carry_forward(connection: Connection, until: datetime) -> None:
     """Replace the postings up to and with `until` by their sums, account by account: the balances stay provable.
 
-    For whoever deletes the ledger's rows up to that instant, in the same transaction.
+    For whoever deletes the ledger's rows up to that instant, in the same transaction. Sums carried before are older, and
+    so among them; if a row came late and they are not, a later step has them.
     """
-    old = or_(postings.c.at <= until, postings.c.entry == CARRIED)
-    sums = select(postings.c.account, func.sum(postings.c.amount)).where(old).group_by(postings.c.account)
-    found = [(account, int(amount)) for account, amount in connection.execute(sums)]
-    connection.execute(delete(postings).where(old))
+    gone = delete(postings).where(postings.c.at <= until).returning(postings.c.account, postings.c.amount)
+    sums: Counter[str] = Counter()
+    for account, amount in connection.execute(gone):
+        sums[account] += amount
     same = {"at": until, "entry": CARRIED}
-    if rows := [{**same, "account": account, "amount": amount} for account, amount in found if amount]:
+    if rows := [{**same, "account": account, "amount": amount} for account, amount in sorted(sums.items()) if amount]:
         connection.execute(insert(postings), rows)
 
 

@@ -2,10 +2,10 @@
 
 import json
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import delete, text, update
+from sqlalchemy import delete, select, text, update
 
 from llmapi.core.calls import Attempt, Target, Usage
 from llmapi.core.identity import Payer
@@ -160,3 +160,16 @@ def test_the_books_still_prove_right_when_old_rows_are_deleted(books):
     with writing(books.engine) as connection:
         connection.execute(update(balances).values(spent=1))
     assert verify(books.engine) != []
+
+
+def test_a_row_that_came_late_is_carried_forward_after_younger_ones(books):
+    late = books.now()
+    for minutes in (2, 1, 3):
+        books.ledger(an_end(tokens=10, at=late + timedelta(minutes=minutes)))
+        with writing(books.engine) as connection:
+            connection.execute(delete(ledger).where(ledger.c.at <= late + timedelta(minutes=minutes)))
+            carry_forward(connection, late + timedelta(minutes=minutes))
+        assert verify(books.engine) == []
+    with writing(books.engine) as connection:
+        amounts = connection.execute(select(postings.c.amount).order_by(postings.c.amount)).scalars().all()
+    assert amounts == [-30_000, 30_000]

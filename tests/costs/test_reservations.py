@@ -6,6 +6,7 @@ from llmapi.core.calls import Attempt
 from llmapi.core.errors import BudgetExceeded, LlmApiError, Overloaded, UnpricedModel
 from llmapi.core.events import BudgetCrossed
 from llmapi.core.money import FREE, UNPRICED
+from llmapi.costs.ledger import MOST_RECOVERED
 from llmapi.costs.postings import verify
 from tests.costs.books import TOKEN, Books, an_end
 
@@ -226,6 +227,19 @@ def test_an_end_that_comes_after_its_lease_changes_nothing_more(database, books,
     slow.end(hold, 10)
     assert (stand(books, budget), [row.status for row in books.rows()]) == ((30, 0, 70), ["lost"])
     assert verify(books.engine) == []
+
+
+def test_an_end_between_two_steps_of_judging_is_booked_once_and_holds_nothing_up(books, budget):
+    for _ in range(MOST_RECOVERED):
+        books.hold(0, budget.id)
+    books.now.pass_by(1)
+    slow = books.hold(30 * TOKEN, budget.id)
+    books.ledger.send(slow)
+    books.now.pass_by(71)
+    assert books.ledger.recover() == MOST_RECOVERED
+    books.end(slow, 10)
+    assert (books.ledger.recover(), stand(books, budget), books.held()) == (0, (10, 0, 90), 0)
+    assert ([row.status for row in books.rows()], verify(books.engine)) == (["ok"], [])
 
 
 def test_who_comes_after_its_lease_sends_nothing(database, books, budget):
