@@ -9,7 +9,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, TypeVar
 
 from llmapi.cache.index import Growing, SharedIndex, Vector
@@ -57,6 +57,10 @@ class Look(NamedTuple):
     verdict: Verdict
     kept: Lying | None = None  # to be served
     age: float = 0.0  # seconds it is old
+
+    def refused(self, reason: str) -> "Look":
+        """Return this look as one that serves nothing."""
+        return self._replace(kept=None, age=0.0, verdict=replace(self.verdict, serve=None, reason=reason))
 
 
 class Spaces:

@@ -184,7 +184,8 @@ class Semantic:
             return None
         if self._learning is not None:
             self._learning.asked(call)
-        return spaces.look(asked, KINDS[call.task], vector, bound)
+        look, oldest = spaces.look(asked, KINDS[call.task], vector, bound), call.cache.ttl
+        return look.refused("too old") if look.kept and oldest is not None and look.age > oldest else look
 
     def _learn(self, call: Call, look: "Look", reply: Reply, started: float, answer: Completion) -> None:
         """Take in a whole good answer, once, though several may read it."""

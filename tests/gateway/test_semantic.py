@@ -1,6 +1,7 @@
 """Answers by meaning on the gateway's line: who gets one, who never does, what is told and what is learned."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -46,11 +47,11 @@ def about(call):
 class Line:
     """A gateway with the cache by meaning, on which questions are asked."""
 
-    def __init__(self, *, policy="fixed:0.8", rules=Rules(), judge=None, share=1.0, answer=about):
+    def __init__(self, *, policy="fixed:0.8", rules=Rules(), judge=None, share=1.0, answer=about, clock=time.time):
         self.provider, self.bus, self.embedder = ScriptedProvider("p", answer), KeptEvents(), Letters()
-        self.spaces = Spaces(policy)
+        self.spaces = Spaces(policy, clock=clock)
         self.semantic = Semantic(
-            lambda: self.spaces, lambda: self.embedder, rules, judge=judge, judge_share=share
+            lambda: self.spaces, lambda: self.embedder, rules, judge=judge, judge_share=share, clock=clock
         )
         self.cache = MemoryCache(1000, 3600.0)
         self.gateway = build_gateway(
@@ -118,6 +119,22 @@ def test_the_very_same_question_is_known_when_the_exact_cache_has_lost_it(line):
     line.ask("What is the capital of France?")
     line.cache.drop([key for key in list(line.cache._shelf)])
     assert line.ask("What is the capital of France?")[1].reason == "identical"
+
+
+def test_nobody_gets_an_answer_older_than_he_accepts():
+    now = [1000.0]
+    line = Line(clock=lambda: now[0])
+    line.ask("What is the capital of France?", ttl=600.0)
+    now[0] += 61
+    for said in ("What is the capital of France?", "what is the capital of France"):
+        line.cache.drop(list(line.cache._shelf))
+        assert line.ask(said, mode="only", ttl=62.0)[1].cache == "semantic"
+        with pytest.raises(CacheMiss) as caught:
+            line.ask(said, mode="only", ttl=60.0)
+        assert caught.value.details["reason"] == "too old"
+    assert line.ask("what is the capital of France", ttl=60.0)[1].reason == "too old"
+    line.cache.drop(list(line.cache._shelf))
+    assert line.ask("what is the capital of France", ttl=60.0)[1].cache == "semantic", "the new one"
 
 
 def test_a_number_that_differs_is_never_served(line):
