@@ -36,7 +36,7 @@ def build(settings: Settings, *, sleep: Nap = nap) -> Services:
     books = open_books(base, telling.webhooks.outbox)
     calling = open_calling(base, known, books, cache)
     managing = open_managing(base, cache, calling.semantic, calling.tasks)
-    working = open_working(base, calling.tasks, managing.lookup, telling.webhooks.outbox)
+    working = open_working(base, calling, managing.lookup, telling.webhooks.outbox)
     telling.metrics.watch_gates(calling.guards.gates.states)
     telling.metrics.watch_jobs(working.jobs.depths)
     prices, budgets, models = books.prices, books.budgets, calling.models

@@ -38,6 +38,7 @@ from llmapi.jobs.registry import Registry
 from llmapi.providers.catalog import Catalog
 from llmapi.providers.transport import Transport
 from llmapi.settings import Settings
+from llmapi.tasks.asked import Asked
 from llmapi.tasks.batches import Batches
 from llmapi.tasks.lookup import Lookup
 from llmapi.tasks.runner import Tasks
@@ -102,6 +103,7 @@ class Services:
     ledger: Ledger
     usage: Usage
     retention: Retention
+    asked: Asked
     audit: Audit
     counters_url: str
     attached: list[Attached] = field(default_factory=list)
@@ -118,6 +120,7 @@ class Services:
         self.webhooks.sender.start()
         self.batches.keeper.start()
         self.retention.start()
+        self.asked.start()
         self.ledger.start()
         self.keyring.start()
         self.cache.start()
@@ -166,6 +169,7 @@ class Services:
         self.webhooks.sender.stop(0.0)
         self.batches.keeper.stop()
         self.retention.stop()
+        self.asked.stop()
         self.keyring.stop()
         self.marks.stop()
         self.cache.close()

@@ -123,6 +123,9 @@ class Settings(BaseSettings):
     local_slots: int = knob(4, "answers the embedded model writes at once", ge=1, le=64)
     local_threads: int = knob(0, "threads of the embedded model; 0: one less than the cores", ge=0, le=256)
 
+    requests_kept: float = knob(
+        0.0, "seconds requests are kept with how often they came, for asking the most asked ahead; 0: none", ge=0
+    )
     cache_url: str = knob("memory://", "where answers are kept: memory://, or redis://host:6379/0 under that")
     cache_entries: int = knob(128, "most answers kept by a worker", ge=1, le=1_000_000)
     cache_ttl: float = knob(3600.0, "seconds an answer stays good", gt=0)

@@ -15,6 +15,7 @@ from llmapi.core.clock import utc_now
 from llmapi.core.ids import new_id
 from llmapi.core.money import dollars
 from llmapi.tasks import warming
+from llmapi.tasks.answers import Json
 from llmapi.tasks.runner import Caller
 from llmapi.tasks.saved import saved_between
 from llmapi.tasks.warm_questions import ADDRESSES, MOST, Question
@@ -74,14 +75,16 @@ def clear(tenant: str, everyone: bool, **wanted: Any) -> None:
 @tenant_option
 @task_option
 @click.option("--refresh", is_flag=True, help="Ask for new answers, also where some are kept.")
-@click.argument("file", type=click.File("rb"))
-def warm(tenant: str, task: str, refresh: bool, file: BinaryIO) -> None:
+@click.option("--top", type=click.IntRange(1, MOST), help="The most asked requests, instead of a file.")
+@click.argument("file", type=click.File("rb"), required=False)
+def warm(tenant: str, task: str, refresh: bool, top: int | None, file: BinaryIO | None) -> None:
     """Have the requests of a file asked, one JSON object a line as the task's route takes it; prints the job's id."""
-    every = [read(number, raw, task) for number, raw in enumerate(file, 1) if raw.strip()]
-    if not 1 <= len(every) <= MOST:
-        raise click.ClickException(f"A file may have 1 to {MOST} requests.")
-    wanted = {"task": task, "refresh": refresh, "requests": [each.wanted for each in every]}
-    wanted["since"] = utc_now().timestamp()
+    if (top is None) == (file is None):
+        raise click.UsageError("Give a file, or --top.")
+    if top is not None and not services().settings.requests_kept:
+        raise click.ClickException("No requests are kept: set LLMAPI_REQUESTS_KEPT.")
+    source = {"top": top} if file is None else {"requests": requests_in(file, task)}
+    wanted = {"task": task, "refresh": refresh, "since": utc_now().timestamp(), **source}
     job = services().jobs.put(warming.KIND, wanted, tenant=tenant, priority=warming.PRIORITY)
     noted(tenant, "cache.create", job, view="Warm")
     click.echo(job)
@@ -102,6 +105,14 @@ def lookup(tenant: str, task: str, key: str | None, file: BinaryIO | None) -> No
     else:
         told = looking.of_request(task, read(1, file.read(), task).wanted, Caller(tenant, new_id("req")))
     click.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
+
+
+def requests_in(file: BinaryIO, task: str) -> list[Json]:
+    """Return the requests of a file; raises ClickException."""
+    every = [read(number, raw, task) for number, raw in enumerate(file, 1) if raw.strip()]
+    if not 1 <= len(every) <= MOST:
+        raise click.ClickException(f"A file may have 1 to {MOST} requests.")
+    return [each.wanted for each in every]
 
 
 def read(number: int, raw: bytes, task: str) -> Question:

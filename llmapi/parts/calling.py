@@ -21,6 +21,7 @@ from llmapi.providers.catalog import Catalog
 from llmapi.providers.transport import Transport
 from llmapi.setting_tables import TaskSettings
 from llmapi.settings import Settings
+from llmapi.tasks.asked import Asked
 from llmapi.tasks.chat import ChatTask
 from llmapi.tasks.decisions import DecisionsTask
 from llmapi.tasks.embed import EmbedTask
@@ -43,6 +44,7 @@ class Calling(NamedTuple):
     transport: Transport
     guards: Guards
     semantic: Semantic
+    asked: Asked
 
 
 def open_calling(base: Base, known: Known, books: Books, cache: AnswerCache) -> Calling:
@@ -67,6 +69,7 @@ def open_calling(base: Base, known: Known, books: Books, cache: AnswerCache) -> 
         sleep=base.sleep,
     )
     semantic.judged_by(Judge(gateway, models, settings.semantic.judge_model))
+    asked = Asked(base.engine, settings.requests_kept)
     tasks = Tasks(
         open_tasks(settings, models),
         gateway=gateway,
@@ -75,8 +78,9 @@ def open_calling(base: Base, known: Known, books: Books, cache: AnswerCache) -> 
         preview=Preview(cache, books.prices),
         defaults=open_defaults(settings),
         stored=stored.providers_of,
+        asked=asked.note,
     )
-    return Calling(tasks, models, usable, transport, guards, semantic)
+    return Calling(tasks, models, usable, transport, guards, semantic, asked)
 
 
 def open_quota(base: Base, known: Known, books: Books) -> Quota:

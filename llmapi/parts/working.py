@@ -10,11 +10,11 @@ from llmapi.jobs.priorities import NO_LIMIT, Rules
 from llmapi.jobs.registry import Registry
 from llmapi.jobs.running import Backoff
 from llmapi.parts.base import Base
+from llmapi.parts.calling import Calling
 from llmapi.settings import Settings
 from llmapi.tasks import batches, warming
 from llmapi.tasks.later import KIND, TaskJob
 from llmapi.tasks.lookup import Lookup
-from llmapi.tasks.runner import Tasks
 from llmapi.tasks.warm_questions import Questions
 
 
@@ -27,9 +27,9 @@ class Working(NamedTuple):
     warming: warming.WarmJob
 
 
-def open_working(base: Base, tasks: Tasks, lookup: Lookup, outbox: WebhookOutbox) -> Working:
+def open_working(base: Base, calling: Calling, lookup: Lookup, outbox: WebhookOutbox) -> Working:
     """Return them; the application tells batches which endpoints there are. Raises BadSetting."""
-    settings = base.settings
+    settings, tasks = base.settings, calling.tasks
     jobs = open_jobs(base, outbox)
     many = batches.open_batches(
         base.engine,
@@ -42,7 +42,7 @@ def open_working(base: Base, tasks: Tasks, lookup: Lookup, outbox: WebhookOutbox
         sleep=base.sleep,
     )
     warm = warming.WarmJob(
-        tasks, lookup, Questions(many.files), concurrency=settings.batch_concurrency, sleep=base.sleep
+        tasks, lookup, Questions(many.files, calling.asked), concurrency=settings.batch_concurrency, sleep=base.sleep
     )
     kinds: engines.Kinds = {KIND: TaskJob(tasks), batches.KIND: many.job, warming.KIND: warm}
     engine = engines.open_engine(settings.jobs_url, jobs, base.engine, kinds, pace_of(settings))

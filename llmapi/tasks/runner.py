@@ -102,6 +102,7 @@ class Tasks:
     """The tasks by name, on top of one gateway.
 
     stored: the providers a tenant has stored keys for
+    asked: told of each request that was answered while somebody waited: tenant, task, request
     """
 
     def __init__(
@@ -114,11 +115,12 @@ class Tasks:
         preview: Estimator,
         defaults: Mapping[str, TaskDefaults],
         stored: Callable[[str], Collection[str]] = nowhere,
+        asked: Callable[[str, str, Wanted], None] = nothing,
         clock: Monotonic = monotonic,
         now: Wall = utc_now,
     ) -> None:
         self._tasks, self._gateway, self._models, self._prices = tasks, gateway, models, prices
-        self._stored = stored
+        self._stored, self._asked = stored, asked
         self._preview, self._defaults, self._clock, self._now = preview, defaults, clock, now
 
     def timeout(self, task: str, limit: float | None = None) -> float:
@@ -130,6 +132,7 @@ class Tasks:
         """Return the whole answer of a task, JSON-ready; raises LlmApiError."""
         started, tab = self._clock(), Tab(self._gateway, self._prices)
         output = self._tasks[task].answer(tab, self._base(task, wanted, caller), wanted)
+        self._count(task, wanted, caller)
         return self._told(task, output, tab, caller, started)
 
     def stream(self, task: str, wanted: Wanted, caller: Caller) -> Iterator[StreamEvent]:
@@ -141,7 +144,12 @@ class Tasks:
             elif isinstance(piece, StreamEvent):
                 yield piece
             else:
+                self._count(task, wanted, caller)
                 yield StreamEvent("done", self._told(task, piece, tab, caller, started))
+
+    def _count(self, task: str, wanted: Wanted, caller: Caller) -> None:
+        if caller.priority == INTERACTIVE and not caller.provider_key:
+            self._asked(caller.tenant, task, wanted)
 
     def preview(self, task: str, wanted: Wanted, caller: Caller) -> Json:
         """Return the answer of a dry run: no output, and an estimate. No model is asked, nothing changes."""

@@ -1,8 +1,8 @@
-"""The questions of a warm-up: sent in the request, or the lines of a file."""
+"""The questions of a warm-up: sent in the request, the lines of a file, or the most asked of those that are kept."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import orjson
 
@@ -27,11 +27,17 @@ class Question:
     wrong: LlmApiError | None = None
 
 
+class MostAsked(Protocol):
+    """Knows what was asked most (tasks/asked.py)."""
+
+    def top(self, tenant: str, task: str, count: int) -> list[Json]: ...
+
+
 class Questions:
     """Reads them; `serve` tells it how lines of files are read."""
 
-    def __init__(self, files: Files) -> None:
-        self._files = files
+    def __init__(self, files: Files, asked: MostAsked) -> None:
+        self._files, self._asked = files, asked
         self._doors: Doors = {}
 
     def serve(self, doors: Doors) -> None:
@@ -40,6 +46,10 @@ class Questions:
 
     def of(self, tenant: str, wanted: Mapping[str, Any]) -> Iterator[Question]:
         """Yield the questions of a job's arguments; raises NotFound, ValidationFailed."""
+        if "top" in wanted:
+            most = self._asked.top(tenant, wanted["task"], wanted["top"])
+            yield from (Question(number, each) for number, each in enumerate(most, 1))
+            return
         if "file" not in wanted:
             yield from (Question(number, each) for number, each in enumerate(wanted["requests"], 1))
             return

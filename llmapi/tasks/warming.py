@@ -90,7 +90,7 @@ class Sum:
 
 
 class WarmJob:
-    """Runs `{"task", "requests" or "file", "refresh", "payer", "since"}`; `drain` lets it begin no more questions.
+    """Runs `{"task", "requests" or "file" or "top", "refresh", "payer", "since"}`; after `drain` it begins no question.
 
     concurrency: questions of one job asked at once
     """

@@ -159,6 +159,18 @@ def test_a_warm_up_without_good_questions_is_refused(client, body, field):
     assert (answer.status_code, answer.json["errors"][0]["field"]) == (422, field)
 
 
+def test_the_most_asked_are_asked_anew_where_requests_are_kept(make, gemini):
+    client = make(requests_kept=60.0)
+    for body, times in ((HI, 1), (HO, 3), ({"prompt": "Hum"}, 2)):
+        for _ in range(times):
+            asked(client, body)
+    warm = {"task": "text", "top": 2, "refresh": True}
+    for _ in range(2):  # what a warm-up asks is not counted
+        told = ended(client, client.post("/v1/cache/warm", json=warm).json["id"])["result"]
+        assert (told["questions"], told["asked"], told["failed"]) == (2, 2, 0)
+    assert len(gemini.asked) == 3 + 2 * 2
+
+
 def test_a_warm_up_sent_again_under_its_key_is_one_job(client):
     sent = [
         client.post("/v1/cache/warm", json={"task": "text", "requests": [HI]}, headers={"Idempotency-Key": "k"})

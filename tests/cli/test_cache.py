@@ -42,6 +42,15 @@ def test_a_file_of_requests_becomes_a_job(services: Services, flask: Run) -> Non
     assert (wrong.exit_code, "line 1" in wrong.stderr) == (1, True)
 
 
+def test_the_most_asked_become_a_job_where_requests_are_kept(services: Services, flask: Run) -> None:
+    refused = flask("cache", "warm", "--top", "5")
+    assert (refused.exit_code, "LLMAPI_REQUESTS_KEPT" in refused.stderr) == (1, True)
+    services.settings = services.settings.model_copy(update={"requests_kept": 60.0})
+    job = services.jobs.get(flask("cache", "warm", "--top", "5").stdout.strip(), "default")
+    assert (job.arguments or {})["top"] == 5
+    assert flask("cache", "warm").exit_code == flask("cache", "warm", "--top", "5", "-", input="{}").exit_code == 2
+
+
 def test_a_lookup_by_key_tells_what_is_not_kept(flask: Run) -> None:
     said = flask("cache", "lookup", "--key", "default:" + "0" * 64)
     assert (said.exit_code, json.loads(said.stdout)["would_hit"]) == (0, False)

@@ -56,7 +56,7 @@ class House:
         tasks = Tasks({"text": TextTask("")}, gateway=gateway, models=Models(), prices=Prices(),
                       preview=lambda call: {}, defaults=usual)  # fmt: skip
         known: dict[str, Any] = {"now": self.clock, "sleep": lambda seconds, life: self.naps.append(seconds), **more}
-        self.job = WarmJob(tasks, Lookup(tasks, self.cache, NoMeaning()), Questions(None), **known)
+        self.job = WarmJob(tasks, Lookup(tasks, self.cache, NoMeaning()), Questions(None, self), **known)
         self.since = self.clock().timestamp()
 
     def wanted(self, count: int = 20, **more: Any) -> dict[str, Any]:

@@ -133,7 +133,7 @@ class WarmRequest(Schema):
         fields.Dict(), "Requests, each as the task's own route takes it; or `file`, or `top`", 1, MOST
     )
     file = string("The id of an uploaded file: one request a line, plain or as a line of a batch", 1, 64)
-    top = whole("Your so many most asked questions of the last 30 days, as far as requests are kept for that", 1, MOST)
+    top = whole("Your so many most asked requests of the task, where the operator has them kept", 1, MOST)
     refresh = flag("Ask for new answers, also where some are kept", load_default=False)
     priority = whole("9 is first, 0 is last; a waiting job rises by one every minute", 0, 9, load_default=2)
     timeout = number("Seconds the job may take; the server's own limit stays", 0.1, 86_400)

@@ -123,7 +123,9 @@ def numbers(tenant: str, start: datetime, end: datetime) -> dict[str, Any]:
 def questions(wanted: dict[str, Any]) -> dict[str, Any]:
     """Return where a warm-up's questions are, checked as far as that can be done now; raises ValidationFailed."""
     if "top" in wanted:
-        said = "Requests are not kept by this service, so that the most asked cannot be asked again: send them."
+        if services().settings.requests_kept:
+            return {"top": wanted["top"]}
+        said = "No requests are kept here (LLMAPI_REQUESTS_KEPT), so nobody knows the most asked: send them."
         raise ValidationFailed(said, fields={"top": [said]})
     if "file" in wanted:
         need_file(wanted["file"])

@@ -2,7 +2,7 @@
 
 from sqlalchemy import MetaData
 
-HEAD = "0015"  # the newest migration
+HEAD = "0016"  # the newest migration
 
 metadata = MetaData(
     naming_convention={
