@@ -46,8 +46,8 @@ def posted(row: dict[str, Any], charged: Sequence[tuple[Slot, int]]) -> Iterator
 def carry_forward(connection: Connection, until: datetime) -> None:
     """Replace the postings up to and with `until` by their sums, account by account: the balances stay provable.
 
-    For whoever deletes the ledger's rows up to that instant, in the same transaction. Sums carried before are older, and
-    so among them; if a row came late and they are not, a later step has them.
+    For whoever deletes the ledger's rows up to that instant, in the same transaction. Sums carried before are older,
+    and so among them; if a row came late and they are not, a later step has them.
     """
     gone = delete(postings).where(postings.c.at <= until).returning(postings.c.account, postings.c.amount)
     sums: Counter[str] = Counter()

@@ -91,7 +91,9 @@ def test_nothing_is_kept_unless_it_is_wanted(engine: Engine, clock: Clock, asked
     ],
     ids=["unkept", "not asked ahead", "long", "half a character"],
 )
-def test_what_cannot_be_asked_ahead_is_not_kept(engine: Engine, asked: Asked, task: str, wanted: dict[str, Any]) -> None:
+def test_what_cannot_be_asked_ahead_is_not_kept(
+    engine: Engine, asked: Asked, task: str, wanted: dict[str, Any]
+) -> None:
     asked.note("a", task, wanted)
     asked.write()
     assert rows(engine) == 0
@@ -114,7 +116,9 @@ def test_counts_are_written_behind_and_the_last_ones_at_the_end(engine: Engine, 
     assert rows(engine) == 1
 
 
-def test_counts_that_cannot_be_written_fail_nobody(engine: Engine, asked: Asked, caplog: pytest.LogCaptureFixture) -> None:
+def test_counts_that_cannot_be_written_fail_nobody(
+    engine: Engine, asked: Asked, caplog: pytest.LogCaptureFixture
+) -> None:
     asked.note("a", "text", HI)
     away(engine)
     asked.write()
