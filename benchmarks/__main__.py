@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import cache_tier, lasting, load, semantic_serving, servers, storms, usage
+from benchmarks import cache_tier, lasting, load, semantic_serving, servers, steady, storms, usage
 
 TEXT = "/v1/text/generate"
 ROUNDS = 5
@@ -163,6 +163,7 @@ def rows_of(measure: Callable[[], list[storms.Row]]) -> Callable[[], None]:
 ALL = {"start": start, "cached": cached, "miss": miss, "concurrent": concurrent, "streams": streams, "door": door}
 ALL |= {name: rows_of(getattr(storms, name)) for name in ("failover", "half", "overload")}
 ALL |= {name: rows_of(getattr(lasting, name)) for name in ("webhooks", "sockets")}
+ALL |= {name: rows_of(getattr(steady, name)) for name in ("mixed", "cache_away")}
 ALL["usage"] = rows_of(usage.usage)
 ALL["semantic"] = rows_of(semantic_serving.semantic)
 ALL["cache_tier"] = rows_of(cache_tier.cache_tier)

@@ -78,6 +78,53 @@ async def _stream(port: int, request: bytes, outcome: Outcome, wait: float) -> N
     writer.close()
 
 
+@dataclass(frozen=True)
+class Answer:
+    """The answer to one of the requests that arrive; `status` 0: none came. Times in seconds."""
+
+    number: int
+    status: int
+    took: float
+    body: bytes = b""
+
+
+async def _whole(port: int, request: bytes) -> tuple[int, bytes]:
+    """Ask over a connection of its own and read the whole answer, also one in chunks."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
+    try:
+        writer.write(request)
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        length = [int(row[15:]) for row in head.split(b"\r\n") if row.startswith(b"content-length:")]
+        body = await (reader.readexactly(length[0]) if length else reader.readuntil(b"\r\n0\r\n\r\n"))
+        return int(head[9:12]), body
+    finally:
+        writer.close()
+
+
+async def arriving(port: int, rate: float, seconds: float, request: Callable[[int], bytes]) -> list[Answer]:
+    """Ask `rate` times a second, whatever comes back, and return all answers."""
+    answers: list[Answer] = []
+    running: set[asyncio.Task[None]] = set()
+
+    async def one(number: int) -> None:
+        begun = time.perf_counter()
+        try:
+            said = await asyncio.wait_for(_whole(port, request(number)), 60)
+        except (OSError, TimeoutError, asyncio.IncompleteReadError):
+            said = 0, b""
+        answers.append(Answer(number, said[0], time.perf_counter() - begun, said[1]))
+
+    begun, number = time.monotonic(), 0
+    while (now := time.monotonic() - begun) < seconds:
+        while number < now * rate:
+            running.add(task := asyncio.create_task(one(number)))
+            task.add_done_callback(running.discard)
+            number += 1
+        await asyncio.sleep(0.005)
+    await asyncio.gather(*running)
+    return answers
+
+
 def calls(port: int, path: str, body: Callable[[int], Any], *, clients: int, each: int) -> Outcome:
     """Return what `clients` connections saw that asked `each` questions one after the other."""
     outcome = Outcome()

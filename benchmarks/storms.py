@@ -68,45 +68,24 @@ def half() -> list[Row]:
     return [("1,600 calls, half of the answers are 503", f"{share:.2f} x asked, {good:.0%} answered", "<= 1.2 x")]
 
 
-async def _arriving(port: int, rate: float, seconds: float) -> tuple[list[float], list[float], int]:
-    """Ask `rate` times a second whatever comes back; return the times of good answers, of refusals, and errors."""
-    good, refused, errors, running = [], [], 0, set()
-
-    async def one(number: int) -> None:
-        nonlocal errors
-        begun = time.perf_counter()
-        try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
-            writer.write(load.packed(TEXT, question(f"gemini/fake-c{PLACES}-s{int(TAKES * 1000)}", "o")(number)))
-            status = await asyncio.wait_for(reader.readline(), 60)
-            (good if b" 200 " in status else refused).append(time.perf_counter() - begun)
-            writer.close()
-        except (OSError, TimeoutError):
-            errors += 1
-
-    begun = time.monotonic()
-    number = 0
-    while (now := time.monotonic() - begun) < seconds:
-        while number < now * rate:
-            running.add(task := asyncio.create_task(one(number)))
-            task.add_done_callback(running.discard)
-            number += 1
-        await asyncio.sleep(0.005)
-    await asyncio.gather(*running)
-    return good, refused, errors
-
-
 def overload() -> list[Row]:
     """Ten times as many calls as the provider can answer, for a minute."""
     can = PLACES / TAKES
+    ask = question(f"gemini/fake-c{PLACES}-s{int(TAKES * 1000)}", "o")
+
+    def arriving(port: int, rate: float, seconds: float) -> list[load.Answer]:
+        return asyncio.run(load.arriving(port, rate, seconds, lambda number: load.packed(TEXT, ask(number))))
+
     with servers.upstream() as up, servers.service(up) as ours:
-        asyncio.run(_arriving(ours.port, can * 0.9, 5))  # to warm up
-        peak = len(asyncio.run(_arriving(ours.port, can, 20))[0]) / 20
+        arriving(ours.port, can * 0.9, 5)  # to warm up
+        peak = sum(each.status == 200 for each in arriving(ours.port, can, 20)) / 20
         memory = ours.memory()
-        good, refused, errors = asyncio.run(_arriving(ours.port, can * TIMES, SECONDS))
+        answers = arriving(ours.port, can * TIMES, SECONDS)
         grown = ours.memory() - memory
-    late = sorted(refused)[int(0.95 * len(refused))] if refused else 0.0
-    share = len(good) / SECONDS / peak
+    refused = sorted(each.took for each in answers if each.status not in (0, 200))
+    errors = sum(not each.status for each in answers)
+    late = refused[int(0.95 * len(refused))] if refused else 0.0
+    share = sum(each.status == 200 for each in answers) / SECONDS / peak
     what = f"{TIMES} x overload for {SECONDS:.0f} s ({can * TIMES:.0f} calls/s, {len(refused)} refused)"
     return [
         (f"{what}: useful answers", f"{share:.0%} of the peak ({peak:.0f}/s), {errors} errors", ">= 80 %"),

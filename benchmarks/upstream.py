@@ -2,8 +2,8 @@
 
 `fake` answers at once, `fake-s2000` after 2000 ms, `fake-n20-g200` streams 20 chunks 200 ms apart, `fake-c6` answers
 429 to whoever comes while six are being answered, `fake-f50` answers 503 to half of all, `fake-x` to all after
-GET /down and to nobody after GET /up. GET /asked tells how often such a model was asked. Anything sent to
-/chat/completions is answered well in OpenAI's format.
+GET /down and to nobody after GET /up, `fake-says-yes` says yes. GET /asked tells how often such a model was asked.
+Anything sent to /chat/completions is answered well in OpenAI's format.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ CHUNKS = re.compile(rb"-n(\d+)")
 GAP = re.compile(rb"-g(\d+)")
 PLACES = re.compile(rb"-c(\d+)")
 FAILING = re.compile(rb"-f(\d+)")
+SAYS = re.compile(rb"-says-(\w+)")
 LENGTH = re.compile(rb"content-length: *(\d+)", re.I)
 
 
@@ -106,7 +107,9 @@ async def good(writer: asyncio.StreamWriter, line: bytes) -> None:
     if b"streamGenerateContent" in line:
         await stream(writer, number(CHUNKS, line) or 1, number(GAP, line) / 1000)
     else:
-        written(writer, 200, CHAT if b"/chat/completions" in line else WHOLE)
+        word = SAYS.search(line)
+        plain = said(word[1].decode(), "STOP") if word else WHOLE
+        written(writer, 200, CHAT if b"/chat/completions" in line else plain)
 
 
 def written(writer: asyncio.StreamWriter, status: int, body: bytes) -> None:
