@@ -201,6 +201,8 @@ class Settings(BaseSettings):
     def _guarded(self) -> "Settings":
         if self.auth == "off" and not self.loopback:
             raise ValueError(f"auth: off is refused while listening on {self.host}; set LLMAPI_AUTH=required")
+        if not all(key.get_secret_value().rpartition(":")[2] for key in self.api_keys):
+            raise ValueError("api_keys: a key is empty, which would let everybody in; write `key` or `tenant:key`")
         return self
 
     @property

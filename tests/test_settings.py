@@ -77,6 +77,14 @@ def test_keys_are_never_shown(monkeypatch):
     assert "first-secret" not in repr(settings) and "second-secret" not in repr(settings)
 
 
+@pytest.mark.parametrize("keys", ["acme:", "good-key-good-key,acme:", ":"])
+def test_an_empty_key_that_would_let_everybody_in_stops_the_start(monkeypatch, keys):
+    monkeypatch.setenv("LLMAPI_API_KEYS", keys)
+    with pytest.raises(BadSetting, match="api_keys: a key is empty") as refused:
+        load_settings()
+    assert "good-key" not in str(refused.value)
+
+
 def test_a_secret_can_come_from_a_file(monkeypatch, tmp_path):
     (tmp_path / "key").write_text("from-a-file\n")
     monkeypatch.setenv("GOOGLE_API_KEY_FILE", str(tmp_path / "key"))
