@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,15 +12,10 @@ from typing import Any
 
 import urllib3
 
+from tests.servers.ports import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60.0  # seconds until a started service must be ready
-
-
-def free_port() -> int:
-    """Return a port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(check: Callable[[], Any], seconds: float = 30.0) -> Any:

