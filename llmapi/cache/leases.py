@@ -87,7 +87,8 @@ class Leases:
 
         if (found := self._asked(ask, twice=True)) is None:
             return None
-        won, holder, packed = found
+        _, holder, packed = found
+        won = holder == token.encode()  # not what SET said: asked twice, it says the second time that we are there
         if won:
             with self._lock:
                 self._held[token] = key

@@ -8,7 +8,7 @@ import pytest
 from llmapi.cache.keys import cache_key
 from llmapi.cache.leases import ASKING, Leases
 from llmapi.cache.memory import MemoryCache
-from llmapi.cache.redis import RedisServer
+from llmapi.cache.redis import Away, RedisServer
 from llmapi.cache.tiered import TieredCache
 from llmapi.core.calls import CacheWish, Completion, Usage
 from llmapi.core.errors import CallEnded, ProviderTimeout, ProviderUnavailable
@@ -170,3 +170,23 @@ def test_while_the_server_is_away_everybody_asks_for_himself(process, valkey):
     gate.open.set()
     thread.join(PATIENCE)
     assert found[0] == (HELLO, "miss")
+
+
+class Hiccup(RedisServer):
+    """A server whose first answer is lost on its way, although it did what it was asked."""
+
+    lost = False
+
+    def ask(self, work):
+        found = super().ask(work)
+        if not self.lost:
+            self.lost = True
+            raise Away("it does not answer")
+        return found
+
+
+def test_who_asks_again_for_a_lease_he_was_given_does_not_wait_for_himself(valkey):
+    server = Hiccup(valkey.url)
+    place = Leases(MemoryCache(), server).enter("acme:k")
+    assert server.lost and place.token == place.holder != ""
+    server.close()
