@@ -9,7 +9,6 @@ from typing import Final
 from llmapi.core.errors import ValidationFailed
 from llmapi.core.identity import Identity, Payer
 from llmapi.tenants.key_rows import ApiKey
-from llmapi.tenants.roles import scopes_of
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -75,7 +74,7 @@ def holder_of(row: ApiKey, plan: str) -> KeyHolder:
         row.tenant,
         f"key-{row.id}",
         Payer(row.project, row.id),
-        scopes_of(row.tenant, row.role) if row.scopes is None else frozenset(row.scopes),
+        row.granted,
         row.role,
         row.plan or plan,
     )

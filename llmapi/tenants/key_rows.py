@@ -10,6 +10,7 @@ from sqlalchemy import Connection, RowMapping, Select, select
 
 from llmapi.core.errors import NotFound, ValidationFailed
 from llmapi.db.tables.identity import keys, projects, tenants
+from llmapi.tenants.roles import scopes_of
 
 ACTIVE: Final = "active"
 REVOKED: Final = "revoked"
@@ -36,6 +37,11 @@ class ApiKey:
     expires: datetime | None
     created: datetime
     last_used: datetime | None  # to the minute
+
+    @property
+    def granted(self) -> frozenset[str]:
+        """Return all it may do."""
+        return scopes_of(self.tenant, self.role) if self.scopes is None else frozenset(self.scopes)
 
     @classmethod
     def of(cls, row: RowMapping) -> "ApiKey":

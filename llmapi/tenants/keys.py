@@ -155,10 +155,11 @@ class Keyring:
         self.changed()
         return changed, key
 
-    def revoke(self, tenant: str, id: str) -> ApiKey:
-        """Let a key be good no more, for ever; one that is revoked already stays so. Raises NotFound."""
+    def revoke(self, tenant: str, id: str, *, maker: Collection[str] = EVERYTHING) -> ApiKey:
+        """Let a key be good no more, for ever; one that is revoked already stays so. Raises NotFound, Forbidden."""
         with writing(self._engine) as connection:
             row = ApiKey.of(one(connection.execute(mine(tenant, id)).mappings().one_or_none()))
+            need_within(row.granted, maker)
             if row.state == ACTIVE:
                 row = _changed(connection, row, {"state": REVOKED, "previous_digest": None, "previous_until": None})
         self.changed()
@@ -193,7 +194,7 @@ class Keyring:
     def get_within(self, tenant: str, id: str, maker: Collection[str]) -> ApiKey:
         """Return a key that can do no more than its maker, so that he may have secrets of it; Forbidden otherwise."""
         row = self.get(tenant, id)
-        need_within(checked_scopes(tenant, row.role, row.scopes), maker)
+        need_within(row.granted, maker)
         return row
 
     def list(self, tenant: str, *, limit: int = 20, after: str | None = None) -> KeyPage:
@@ -273,7 +274,7 @@ class Keyring:
         row = ApiKey.of(one(connection.execute(mine(tenant, id).with_for_update()).mappings().one_or_none()))
         if row.state != ACTIVE:
             raise ValidationFailed("a revoked key stays as it is", fields={"id": ["The key is revoked."]})
-        need_within(checked_scopes(tenant, row.role, row.scopes), maker)
+        need_within(row.granted, maker)
         return row
 
 

@@ -146,6 +146,16 @@ def test_nobody_gives_more_than_he_has(client, acme, admin):
     assert narrow.ask("PATCH", f"/v1/keys/{strong}", json={"name": "mine"}).status_code == 403
 
 
+def test_nobody_revokes_a_key_that_may_do_more(client, acme, admin, operator):
+    narrow = with_key(client, acme, "admin", scopes=("keys:*",))
+    assert narrow.ask("DELETE", f"/v1/keys/{admin.ask('GET', '/v1/me').json['key']}").status_code == 403
+    assert admin.ask("DELETE", f"/v1/keys/{narrow.ask('GET', '/v1/me').json['key']}").status_code == 200
+    clerk = with_key(client, OPERATORS_TENANT, "admin", scopes=("tenants:*",))
+    first = operator.ask("GET", "/v1/me").json["key"]
+    assert clerk.ask("DELETE", f"/v1/tenants/{OPERATORS_TENANT}/keys/{first}").status_code == 403
+    assert clerk.ask("DELETE", f"/v1/tenants/{acme}/keys/{admin.ask('GET', '/v1/me').json['key']}").status_code == 200
+
+
 def test_a_tenant_puts_no_key_under_a_plan_and_an_operator_does(operator, admin, gold):
     id = admin.made("/v1/keys", json=KEY)["id"]
     assert admin.ask("POST", "/v1/keys", json={**KEY, "plan": gold}).status_code == 403

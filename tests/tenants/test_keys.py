@@ -235,10 +235,13 @@ def test_nobody_hands_out_more_than_he_has(ring: Keyring, tenants: Tenants) -> N
         lambda: ring.update("acme", row.id, {"scopes": None}, maker=mine),
         lambda: ring.update("acme", admin.id, {"addresses": []}, maker=mine),
         lambda: ring.rotate("acme", admin.id, 0, maker=mine),
+        lambda: ring.revoke("acme", admin.id, maker=mine),
         lambda: ring.get_within("acme", admin.id, mine),
     ):
         with pytest.raises(Forbidden):
             act()
+    assert ring.revoke("acme", row.id, maker=mine).state == "revoked"
+    assert ring.get("acme", admin.id).state == "active"
 
 
 def test_a_database_that_is_away_locks_nobody_out_for_5_s(

@@ -14,7 +14,7 @@ from llmapi.api.schemas.identity import Key, KeyChange, KeyList, KeyRequest, Key
 from llmapi.core.clock import rfc3339
 from llmapi.core.errors import Forbidden
 from llmapi.tenants.key_rows import ApiKey
-from llmapi.tenants.roles import allows, scopes_of
+from llmapi.tenants.roles import allows
 
 ACTING = "tenants:write"
 
@@ -57,7 +57,7 @@ class OneKey(MethodView):
     @bp.response(200, Key())
     def delete(self, key_id: str) -> Response:
         """Revoke a key, for ever: it is refused everywhere within five seconds."""
-        return as_json(shown(services().keyring.revoke(identity().tenant, key_id)))
+        return as_json(shown(services().keyring.revoke(identity().tenant, key_id, maker=identity().scopes)))
 
 
 @bp.route("/<string:key_id>/rotate")
@@ -81,12 +81,11 @@ def need_plan(wanted: dict[str, Any]) -> None:
 
 def shown(row: ApiKey) -> dict[str, Any]:
     """Return a key as its tenant sees it: without the key."""
-    granted = scopes_of(row.tenant, row.role) if row.scopes is None else row.scopes
     return {
         "id": row.id,
         "name": row.name,
         "role": row.role,
-        "scopes": sorted(granted),
+        "scopes": sorted(row.granted),
         "project": row.project,
         "plan": row.plan,
         "state": row.state,

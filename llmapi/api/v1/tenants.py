@@ -80,7 +80,7 @@ class KeyOfTenant(MethodView):
     @bp.response(200, Key())
     def delete(self, tenant_id: str, key_id: str) -> Response:
         """Revoke a key of a tenant, for ever."""
-        return as_json(keys.shown(services().keyring.revoke(tenant_id, key_id)))
+        return as_json(keys.shown(services().keyring.revoke(tenant_id, key_id, maker=given_for(tenant_id))))
 
 
 def given_for(tenant: str) -> frozenset[str]:
