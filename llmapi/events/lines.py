@@ -12,6 +12,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import BinaryIO
 
@@ -47,8 +48,8 @@ class LineWriter:
         self.flush()
 
     def flush(self) -> None:
-        """Write what waits."""
-        with self._writing:
+        """Write what waits. A full disk, or a reader that left, costs these lines and never what they tell of."""
+        with self._writing, suppress(OSError):
             waiting = [self._lines.popleft() for _ in range(len(self._lines))]
             if waiting:
                 self._out.write(b"\n".join(waiting) + b"\n")

@@ -1,5 +1,6 @@
 """Log lines come in their order, none is lost but by `kill -9`, and what matters is written at once."""
 
+import errno
 import io
 import os
 import threading
@@ -14,8 +15,13 @@ class Out(io.BytesIO):
         super().__init__()
         self.written = threading.Event()
         self.writes = 0
+        self.full = False
+        self.refused = threading.Event()
 
     def flush(self) -> None:
+        if self.full:
+            self.refused.set()
+            raise OSError(errno.ENOSPC, "No space left on device")
         self.writes += 1
         self.written.set()
 
@@ -45,6 +51,19 @@ def test_a_warning_is_written_at_once_with_all_that_waited():
     assert out.getvalue() == b""
     named.warning(b"second")
     assert (out.getvalue(), named.name) == (b"first\nsecond\n", "llmapi.calls")
+
+
+def test_a_full_disk_breaks_nobody_and_is_written_to_again_once_there_is_room():
+    out = Out()
+    writer = LineWriter(out, delay=0.01)
+    out.full = True
+    writer.soon(b"by the thread")
+    assert out.refused.wait(5)
+    writer.now(b"by the caller")
+    out.full = False
+    writer.soon(b"later")
+    assert out.written.wait(5)
+    assert out.getvalue().endswith(b"later\n")
 
 
 def test_no_line_is_lost_between_threads():
