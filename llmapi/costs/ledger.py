@@ -88,9 +88,7 @@ class Ledger:
             self._settle(Settle(row))
             return
         hold.judge(row, event)
-        names = {(event.provider, event.model), *((each.provider, each.model) for each in event.attempts)}
-        models = frozenset(name for provider, model in names for name in (model, f"{provider}/{model}"))
-        self._settle(Settle(row, hold, models))
+        self._settle(Settle(row, hold, models_of(event)))
 
     def reserve(self, call: Call, budgets: tuple[str, ...], amount: int | None) -> Hold:
         """Hold the most that one asking for a call may cost, in nano-dollars; raises BudgetExceeded, UnpricedModel.
@@ -190,6 +188,14 @@ class Ledger:
             self._outbox.wake()
         for event in crossed if self._tell is not None else ():
             self._tell(event)  # type: ignore[misc]
+
+
+def models_of(event: CallFinished) -> frozenset[str] | None:
+    """Return the models a call asked, as budgets name them; None when nobody told which."""
+    if not event.attempts:
+        return None
+    names = {(event.provider, event.model), *((each.provider, each.model) for each in event.attempts)}
+    return frozenset(name for provider, model in names for name in (model, f"{provider}/{model}"))
 
 
 def alert(event: BudgetCrossed) -> dict[str, Any]:

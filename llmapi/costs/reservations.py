@@ -57,9 +57,11 @@ class Hold:
 
     def judge(self, row: Row, event: CallFinished) -> None:
         """Put the most it can have cost into the row of a call whose tokens nobody counted."""
-        if event.cache in KEPT or row["pricing"] == OWN_KEY:
-            return  # who asked for the answer, or stayed with it to the end, pays
+        if row["pricing"] == OWN_KEY:
+            return
         uncounted = event.cost.nanos is None or (event.status != "ok" and (self.open or self.begun))
+        if event.cache in KEPT:
+            uncounted = False  # who stayed with the answer to its end pays for it, but not for askings before it
         doubt = self.doubt + (self.asking if uncounted else 0)
         if doubt:
             counted = row["cost"] or 0
@@ -90,7 +92,7 @@ class Settle:
 
     row: Row
     hold: Hold | None = None
-    models: frozenset[str] = frozenset()  # that it was charged for, as budgets name them
+    models: frozenset[str] | None = None  # that it was charged for, as budgets name them; None: nobody knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +151,9 @@ class Turn:
         counters.hold(slots, -amount)
         for slot in slots:
             counter = counters.get(slot[0])
-            other = counter is not None and counter.row.level == "model" and models is not None
-            if counter is None or not cost or (other and counter.row.name not in (models or ())):
+            if counter is None or not cost:
+                continue
+            if models is not None and counter.row.level == "model" and counter.row.name not in models:
                 continue
             counters.spend(slot, cost)
             charged.append((slot, cost))

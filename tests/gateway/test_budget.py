@@ -209,6 +209,25 @@ def test_of_those_who_share_an_answer_one_pays(engine):
     assert verify(engine) == []
 
 
+def test_an_asking_nobody_heard_of_is_booked_although_another_pays_for_the_answer(engine):
+    script = [ProviderHungUp("gone"), [Chunk("a", Usage(1, 1)), Chunk("b", Usage(0, 5), "stop")]]
+    house = House(engine, p=ScriptedProvider("p", *script)).budget(10 * MOST)
+    asker, other = house.handle(a_call(stream=True)), house.handle(a_call(stream=True))
+    asker.close()
+    other.completion()
+    booked = [(row.cache, row.cost, row.pricing) for row in house.books.rows()]
+    assert booked == [("coalesced", MOST, "bound"), ("miss", COST, "priced")]
+    assert house.held_and_spent() == (0, MOST + COST)
+    assert verify(engine) == []
+
+
+def test_a_models_budget_pays_for_an_asking_of_which_nobody_knows_what_became(engine):
+    house = House(engine, p=ScriptedProvider("p", ZeroDivisionError())).budget(10 * MOST, level="model", name="p/m")
+    with pytest.raises(ZeroDivisionError):
+        house.ask()
+    assert house.held_and_spent() == (0, MOST)
+
+
 def test_tools_count_in_what_a_call_may_cost(engine):
     house = House(engine).budget(MOST)
     with pytest.raises(BudgetExceeded):
