@@ -1,6 +1,7 @@
 """Claude through the real LangChain client, against a fake on a socket."""
 
 import threading
+import time
 
 import pytest
 
@@ -258,7 +259,9 @@ def test_closing_a_reply_hangs_up_on_the_vendor(vendor, question, anthropic_upst
 @BOTH
 def test_the_deadline_of_a_call_is_kept(ask, anthropic_upstream, stream):
     anthropic_upstream.script = [Hang()]
+    began = time.monotonic()
     failing(ask, ProviderTimeout, stream=stream, seconds=0.2)
+    assert time.monotonic() - began < 5.0  # without it, the transport's usual ten seconds would
 
 
 def test_a_failed_call_asks_once_and_leaves_retrying_to_others(ask, anthropic_upstream):
