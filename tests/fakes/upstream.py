@@ -77,7 +77,7 @@ class Upstream:
     def bodies(self) -> list[Any]:
         return [each.body for each in self.asked]
 
-    def wait_asked(self, count: int = 1, seconds: float = 5.0) -> None:
+    def wait_asked(self, count: int = 1, seconds: float = 20.0) -> None:
         """Wait until that many requests have come; fails when they do not."""
         with self._lock:
             assert self._lock.wait_for(lambda: len(self.asked) >= count, seconds), "nobody asked"

@@ -66,8 +66,8 @@ class Later(threading.Thread):
             self._outcome = error
 
     def outcome(self) -> Any:
-        """Return what came of it, an error as a value; fails when it takes more than five seconds."""
-        self.join(5)
+        """Return what came of it, an error as a value; fails when it takes more than eight seconds."""
+        self.join(8)  # less than the ten seconds that `transport` gives who has no deadline
         assert not self.is_alive()
         return self._outcome
 
