@@ -20,7 +20,7 @@ from llmapi.cache import words
 from llmapi.cache.lexicon import ASSETS
 
 LONGEST: Final = 2000
-_QUOTED: Final = re.compile(r"\"[^\"]*\"|“[^”]*”|`[^`]*`|'[^']{3,}'(?!\w)")
+_QUOTED: Final = re.compile(r"\"[^\"]*\"|“[^“”]*”|`[^`]*`|'[^']{3,}'(?!\w)")
 _CUES: Final[dict[str, str]] = {
     # what makes an answer change by itself
     "now": r"\b(right now|now|at the moment|at present|as of|so far|yet|still|live|currently|nowadays"

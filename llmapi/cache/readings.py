@@ -8,11 +8,11 @@ from llmapi.cache import words
 
 LONGEST: Final = 4000  # characters read for features
 _QUOTED: Final = re.compile(
-    r"\"([^\"]{1,2000})\"|“([^”]{1,2000})”|«([^»]{1,2000})»|`([^`]{1,2000})`|(?<!\w)'([^']{1,2000})'(?!\w)"
+    r"\"([^\"]{1,2000})\"|“([^“”]{1,2000})”|«([^«»]{1,2000})»|`([^`]{1,2000})`|(?<!\w)'([^']{1,2000})'(?!\w)"
 )
 _NUMBER: Final = r"\d+(?:[.,:/]\d+)*"
 _TOKEN: Final = re.compile(rf"{_NUMBER}|%|c\+\+|c#|f#|[^\W\d_]+(?:['’][^\W\d_]+)*")
-_LITERAL: Final = re.compile(r"(?<![\w/])[^\s,;:?!\"'`()]*(?:[*$\\<>={}|&~@#_/^]|\w\.\w)[^\s,;:?!\"'`()]*")
+_LITERAL: Final = re.compile(r"(?<![^\s,;:?!\"'`()])[^\s,;:?!\"'`()]*(?:[*$\\<>={}|&~@#_/^]|\w\.\w)[^\s,;:?!\"'`()]*")
 _NAME: Final = re.compile(r"(?<=[^\s.?!:])\s+([A-Z][\w&+#-]*)|\b([A-Z]{2,}\d*|[A-Z][a-z]+[A-Z]\w*)\b")
 _LATIN: Final = re.compile(r"[A-Za-z]")
 _PASSIVE: Final = re.compile(
