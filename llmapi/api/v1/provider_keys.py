@@ -14,7 +14,6 @@ from llmapi.api.wishes import checked_key
 from llmapi.core.clock import rfc3339
 from llmapi.core.errors import NotFound
 from llmapi.tenants.provider_keys import StoredKey
-from llmapi.tenants.roles import checked_scopes, need_within
 
 bp = Blueprint("provider_keys", __name__, url_prefix="/v1/provider-keys", description="Your own keys with providers")
 signing = Blueprint("signing_secrets", __name__, url_prefix="/v1/keys", description="What keys sign requests with")
@@ -66,8 +65,7 @@ class OneSigningSecret(MethodView):
 
 def need_lesser(key_id: str) -> None:
     """Raise NotFound unless the key is the tenant's, Forbidden if it may do more than who asks: to sign is to be it."""
-    key = services().keyring.get(identity().tenant, key_id)
-    need_within(checked_scopes(key.tenant, key.role, key.scopes), identity().scopes)
+    services().keyring.get_within(identity().tenant, key_id, identity().scopes)
 
 
 def shown(stored: StoredKey) -> dict[str, Any]:
