@@ -105,7 +105,8 @@ def streams() -> None:
 
 
 TIMED = """
-import json, resource, sys, time
+import gc, json, resource, sys, time
+gc.disable()  # as deploy/gunicorn.conf.py does
 begin = time.perf_counter()
 {work}
 print(json.dumps([time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))

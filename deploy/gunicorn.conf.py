@@ -11,6 +11,8 @@ import structlog
 from llmapi.core.errors import BadSetting
 from llmapi.settings import load_settings
 
+gc.disable()  # until all is loaded: nothing of it is garbage, and looking for some is an eighth of the start
+
 # Vendors' libraries quote in warnings what vendors said: not for the log, and Python keeps every one of them for ever.
 warnings.simplefilter("ignore", UserWarning)
 
@@ -45,6 +47,7 @@ worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
 def when_ready(server):
     """Keep what the fork shares out of the garbage collector's way: its marks would copy every page."""
     keep_out_of_sight()
+    gc.enable()
     address = f"http://{bind}"
     structlog.get_logger("llmapi").info("listening", address=address, docs=f"{address}/docs", workers=workers)
 
