@@ -6,7 +6,7 @@ that died count for nobody once their lease has ended. Only keys with a limit ar
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
@@ -45,6 +45,7 @@ class UnderWay:
         self._every = lease / BEATS
         self._worker = ""
         self._held = 0  # requests of this process, of any key
+        self._owed: list[Mapping[str, str]] = []  # ends that are not counted yet
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._heart: threading.Thread | None = None
@@ -87,27 +88,40 @@ class UnderWay:
         return _Slot(self, {**whose, "of_worker": self._worker}).leave
 
     def left(self, mine: Mapping[str, str]) -> None:
-        """Count one less; a storage that fails now is logged: without a heartbeat the row counts no more."""
+        """Count one less; what a storage that fails does not take is counted with the next heartbeat."""
         with self._lock:
             self._held -= 1
         try:
             with writing(self._engine) as connection:
-                if connection.execute(LESS, mine).rowcount == 0:
-                    connection.execute(LAST, mine)
+                _less(connection, mine)
         except LlmApiError as error:
             log.error("the end of a request was not counted: %s", error.message)
+            with self._lock:
+                self._owed.append(mine)
 
     def beat(self) -> None:
-        """Extend the leases of this process, and delete what dead ones have left."""
+        """Extend the leases of this process, count the ends it owes, and delete what dead ones have left."""
+        with self._lock:
+            owed, self._owed = self._owed, []
+        try:
+            self._beat_once(owed)
+        except LlmApiError:
+            with self._lock:
+                self._owed += owed
+            raise
+
+    def _beat_once(self, owed: Sequence[Mapping[str, str]]) -> None:
         now = self._now()
         with writing(self._engine) as connection:
+            for mine in owed:
+                _less(connection, mine)
             mine = update(rows).where(rows.c.worker == self._worker)
             connection.execute(mine.values(lease_until=now + self._lease))
             connection.execute(delete(rows).where(rows.c.lease_until <= now - self._lease))
 
     def _beat(self) -> None:
         while not self._stop.wait(self._every):
-            if not self._held:
+            if not (self._held or self._owed):
                 continue
             try:
                 self.beat()
@@ -128,6 +142,12 @@ class _Slot:
             over, self._over = self._over, True
         if not over:
             self._book.left(self._mine)
+
+
+def _less(connection: Connection, mine: Mapping[str, str]) -> None:
+    """Count one request less of a key and worker."""
+    if connection.execute(LESS, mine).rowcount == 0:
+        connection.execute(LAST, mine)
 
 
 def _alone(connection: Connection, whose: str) -> None:

@@ -119,12 +119,21 @@ def test_a_killed_process_frees_its_place_within_half_a_minute(database: Databas
     assert not full(later, most=1)
 
 
-def test_a_storage_that_is_held_up_refuses_and_an_end_is_only_logged(
+def test_a_storage_that_is_held_up_refuses_and_an_end_is_counted_later(
     workers: Workers, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    leave = workers[0].enter("acme", "k", 3)
+    worker = workers[0]
+    leave, stay = worker.enter("acme", "k", 3), worker.enter("acme", "k", 3)
     with database.held_up("under_way"):
         with pytest.raises(Overloaded):
             workers[1].enter("acme", "k", 3)
         leave()
+        with pytest.raises(Overloaded):
+            worker.beat()
     assert "not counted" in caplog.text
+    assert full(worker, most=2)
+    worker.beat()
+    assert not full(worker, most=2)
+    worker.beat()
+    assert full(worker, most=1)
+    stay()
