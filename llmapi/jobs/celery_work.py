@@ -26,6 +26,7 @@ class Work:
         self._changed = threading.Condition()
         self._busy = 0
         self._spare = 0
+        self._ended = 0  # jobs so far
         self._stopping = False
 
     def start(self) -> None:
@@ -40,12 +41,10 @@ class Work:
     def run(self) -> None:
         """Run the next job, and then as many as there are spare messages; never raises."""
         with self._counted():
-            claim = self._next()
-            if claim is None:
-                self._spare = min(SPARE, self._spare + 1)
+            claim = self._next_or_spare()
             while claim is not None:
                 self._runner.run(claim)
-                claim = self._next() if self._take_spare() else None
+                claim = self._next_or_spare() if self._take_spare() else None
 
     def stop(self, grace: float) -> None:
         """Claim no more, let running jobs finish for `grace` seconds, hand back the rest. A second call shortens it."""
@@ -58,8 +57,20 @@ class Work:
     def _next(self) -> Claim | None:
         return None if self._stopping else self._runner.take()
 
+    def _next_or_spare(self) -> Claim | None:
+        """Look until there is a job, or none and no job ended meanwhile: who ended then has found no spare message."""
+        while True:
+            ended = self._ended
+            if (claim := self._next()) is not None:
+                return claim
+            with self._changed:
+                if ended == self._ended:
+                    self._spare = min(SPARE, self._spare + 1)
+                    return None
+
     def _take_spare(self) -> bool:
         with self._changed:
+            self._ended += 1
             if not self._spare:
                 return False
             self._spare -= 1
