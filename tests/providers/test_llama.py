@@ -153,7 +153,7 @@ def test_a_stream_nobody_reads_on_makes_room(running):
             assert answer.read(64)
     before = time.monotonic()
     assert told(endpoint, max_tokens=1)["choices"]
-    assert time.monotonic() - before < 5.0  # 1,900 tokens take half a minute
+    assert time.monotonic() - before < 15.0  # 1,900 tokens take half a minute
 
 
 def test_its_files_are_for_its_owner_alone(running, tmp_path):
@@ -192,7 +192,7 @@ def test_who_is_not_the_owner_leaves_without_ending_it(another, server):
 def test_a_server_that_was_killed_is_started_again(server):
     first = server.endpoint(Lifetime(30.0))
     os.kill(first.pid, signal.SIGKILL)
-    until(lambda: server.health()["status"] == "down")
+    until(lambda: read_endpoint(server._folder) != first)
     second = server.endpoint(Lifetime(30.0))
     assert second.pid != first.pid
     assert told(second)["choices"]

@@ -16,7 +16,7 @@ from llmapi.core.lifetime import Lifetime
 from llmapi.core.reply import Reply
 from llmapi.providers.embeddings import MiniLM
 from llmapi.providers.llama import MODEL
-from llmapi.providers.llama_keeper import Endpoint
+from llmapi.providers.llama_keeper import Endpoint, read_endpoint
 from llmapi.providers.local import FreshTransport, Local, open_local
 
 AGE = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"], "additionalProperties": False}
@@ -130,7 +130,7 @@ def test_the_model_stops_when_a_call_is_ended(local, asked, in_thread, stream):
         assert isinstance(waiting.outcome(), CallEnded)
         before = time.monotonic()
         assert local.ask(asked()).completion()
-        assert time.monotonic() - before < 5.0
+        assert time.monotonic() - before < 15.0  # what was ended would take half a minute
 
 
 def test_a_connection_is_used_once(local):
@@ -152,7 +152,7 @@ def test_a_killed_server_fails_one_call_and_the_next_waits_for_its_successor(loc
     os.kill(endpoint.pid, signal.SIGKILL)
     with pytest.raises(ProviderBroken):
         reply.completion()
-    while local.health()["status"] == "ok":
+    while read_endpoint(local._server._folder) == endpoint:
         threading.Event().wait(0.01)  # until it is noticed; the gateway would ask again
     assert local.ask(asked()).completion().text.strip()
 
