@@ -113,8 +113,8 @@ class UnderWay:
     def _beat_once(self, owed: Sequence[Mapping[str, str]]) -> None:
         now = self._now()
         with writing(self._engine) as connection:
-            for mine in owed:
-                _less(connection, mine)
+            for whose in owed:
+                _less(connection, whose)
             mine = update(rows).where(rows.c.worker == self._worker)
             connection.execute(mine.values(lease_until=now + self._lease))
             connection.execute(delete(rows).where(rows.c.lease_until <= now - self._lease))
