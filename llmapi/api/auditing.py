@@ -7,10 +7,10 @@ entry cannot be written is not given.
 from collections.abc import Mapping
 from typing import Any, Final
 
-import orjson
 from flask import Flask, Response, current_app, request
 
 from llmapi.api.context import identity, request_id, services
+from llmapi.api.strict_json import strict_loads
 from llmapi.core.errors import LlmApiError
 
 CHANGES: Final = frozenset(
@@ -34,8 +34,13 @@ def install(app: Flask) -> None:
 
 def keep_body() -> None:
     """Let the body be read a second time."""
-    if request.method not in ("GET", "HEAD") and subject() in CHANGES:
+    if verb() not in (None, "read") and subject() in CHANGES:
         request.get_data(cache=True)
+
+
+def verb() -> str | None:
+    """Return what a method does; None: it asks about the address, as browsers do before they send anything."""
+    return VERBS.get(request.method)
 
 
 def subject() -> str:
@@ -45,15 +50,15 @@ def subject() -> str:
 
 def noted(response: Response) -> Response:
     """Return the answer, having written down what it stands for."""
-    reads = request.method in ("GET", "HEAD")
-    if response.status_code >= 400 or subject() not in (READS if reads else CHANGES):
+    done = verb()
+    if done is None or response.status_code >= 400 or subject() not in (READS if done == "read" else CHANGES):
         return response
     who, view = identity(), (request.endpoint or "").partition(".")[2]
     try:
         services().audit.append(
             who.tenant,
             who.name,
-            f"{subject()}.{VERBS.get(request.method, request.method.lower())}",
+            f"{subject()}.{done}",
             target_of(response),
             details={"view": view, "status": response.status_code, **asked()},
             request_id=request_id(),
@@ -72,11 +77,11 @@ def target_of(response: Response) -> str:
 
 def asked() -> dict[str, Any]:
     """Return what a change was asked to do: values that hide nothing, of others the names."""
-    if request.method in ("GET", "HEAD"):
+    if verb() == "read":
         return {}
     try:
-        body = orjson.loads(request.get_data()) if request.is_json else None
-    except orjson.JSONDecodeError:
+        body = strict_loads(request.get_data()) if request.is_json else None
+    except LlmApiError:  # a view that takes no body has not looked at it
         body = None
     told = {**request.args, **(body if isinstance(body, dict) else {})}
     return {"asked": {name: value if name in SHOWN else "***" for name, value in told.items()}} if told else {}

@@ -48,6 +48,15 @@ def test_what_is_refused_changes_nothing_and_is_not_in_the_chain(client):
     assert entries(client) == []
 
 
+@pytest.mark.parametrize("body", [b'{"id":' + b"[" * 300 + b"]" * 300 + b"}", b'{"id": 1e999}', b"{"])
+def test_a_body_nobody_asked_for_keeps_no_change_out_of_the_chain(client, body):
+    id = new_key(client, "viewer")["id"]
+    answer = client.delete(f"/v1/keys/{id}", data=body, content_type="application/json", headers=OPERATOR)
+    assert answer.status_code == 200
+    entry = entries(client)[0]
+    assert (entry["action"], entry["target"], "asked" in entry["details"]) == ("keys.delete", id, False)
+
+
 def test_a_webhook_s_address_is_not_written_down(make):
     client = make(auth="required", api_keys="the-operators-own-key", webhook_allow="127.0.0.1")
     asked = {"url": "http://127.0.0.1:9/hook?token=secret-of-theirs", "events": ["job.*"]}

@@ -1,5 +1,6 @@
 """Who is let in, with what kind of key, and what a key may do."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -132,6 +133,15 @@ def test_a_browser_asks_before_it_sends_a_key(make):
     answer = client.options(TEXT, headers=ask)
     assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (200, "https://app.example.org")
     assert client.options(TEXT).status_code == 401
+
+
+def test_a_browser_may_ask_about_every_address_and_nothing_is_written_down(make):
+    client = make(auth="required", api_keys=STATIC, cors_origins=("https://app.example.org",))
+    ask = {"Origin": "https://app.example.org", "Access-Control-Request-Method": "POST"}
+    paths = {re.sub("<[^>]+>", "x", rule.rule) for rule in client.application.url_map.iter_rules()}
+    assert {client.options(path, headers=ask).status_code for path in paths} == {200}
+    assert client.options("/v1/keys", headers=with_key("first-key-first-key")).status_code == 200
+    assert client.application.extensions["llmapi"].audit.page(None).entries == ()
 
 
 def test_every_view_says_who_may_use_it(client):
