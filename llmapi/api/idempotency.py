@@ -145,7 +145,10 @@ def canonical(raw: bytes) -> bytes:
     told = {name: value for name, value in body.items() if value is not None}
     if SECRET in told:
         told[SECRET] = True
-    return orjson.dumps(told, option=orjson.OPT_SORT_KEYS)
+    try:
+        return orjson.dumps(told, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:  # too deep, as the view will say
+        return raw
 
 
 def patience() -> float:

@@ -287,3 +287,10 @@ def test_tenants_do_not_share_keys(make):
         ("first-key-first-key", "acme:second-key-second".partition(":")[2])
     )]
     assert [answer.status_code for answer in told] == [200, 200]
+
+
+def test_a_body_that_is_too_deep_is_refused_as_without_a_key(client):
+    body = b'{"prompt": ' + b"[" * 300 + b"]" * 300 + b"}"
+    for headers in ({}, {"Idempotency-Key": "k1"}):
+        answer = client.post(TEXT, data=body, content_type="application/json", headers=headers)
+        assert (answer.status_code, code(answer)) == (400, "json_too_deep")
