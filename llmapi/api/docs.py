@@ -5,6 +5,7 @@ import importlib.util
 import json
 from collections.abc import Callable
 from functools import cache
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def page() -> Response:
 def assets(name: str) -> Response:
     """Serve Swagger UI's files, and the few lines that start it."""
     own = Path(__file__).parent / "static"
-    response = send_from_directory(own if (own / name).is_file() else assets_folder(), name, max_age=3600)
+    response = send_from_directory(own if isfile(own / name) else assets_folder(), name, max_age=3600)
     response.headers.update(HEADERS)
     return response
 

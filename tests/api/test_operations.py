@@ -119,7 +119,7 @@ def test_the_docs_can_be_switched_off(make):
 
 
 def test_no_file_outside_the_docs_folder_is_served(client):
-    for name in ("../app.py", "..%2f..%2fwsgi.py", "%2e%2e/settings.py", "nothing.js"):
+    for name in ("../app.py", "..%2f..%2fwsgi.py", "%2e%2e/settings.py", "nothing.js", "%00", "a" * 5000):
         assert client.get(f"/docs/{name}").status_code == 404
 
 
