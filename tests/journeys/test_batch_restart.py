@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from tests.fakes.behaviours import Answer
+from tests.fakes.behaviours import Hang
 from tests.journeys.conftest import on
 from tests.journeys.service import Service, until
 
@@ -35,16 +35,17 @@ def lines(service, file):
 
 
 def test_a_killed_service_goes_on_with_its_batch_and_repeats_nothing_paid(tmp_path, upstream, settings):
-    upstream.default = Answer("Calm.", delay=0.05)
+    upstream.behaviour = lambda _: "Calm." if len(upstream.asked) <= KILLED_AT else Hang()
     requests = [{"custom_id": f"line {n}", "body": {"prompt": f"line {n}"}} for n in range(LINES)]
     with Service(tmp_path, settings) as service:
         made = service.ask("POST", "/v1/batches", {"endpoint": "/v1/text/generate", "requests": requests})
         assert made.status == 200, made.data
-        upstream.wait_asked(KILLED_AT, 30)
+        upstream.wait_asked(KILLED_AT + 1, 30)
         for worker in service.workers():
             os.kill(worker, signal.SIGKILL)
         service.stop(signal.SIGKILL)
-    assert len(upstream.asked) < LINES
+    assert KILLED_AT < len(upstream.asked) < LINES
+    upstream.behaviour = None
     with Service(tmp_path, settings) as service:
         told = until(lambda: ended(service, made.json()["id"]), 40)
         good, bad = lines(service, told["output_file_id"]), lines(service, told["error_file_id"])

@@ -66,8 +66,6 @@ def test_the_next_start_is_ready_at_once_and_jobs_are_still_there(tmp_path):
     with Service(tmp_path, {}) as first:
         job = first.ask("POST", "/v1/jobs", question).json()["id"]
     with Service(tmp_path, {}) as second:
-        for _ in range(200):
-            told = second.ask("GET", f"/v1/jobs/{job}").json()
-            if told["status"] == "succeeded":
-                break
+        until(lambda: second.ask("GET", f"/v1/jobs/{job}").json()["status"] == "succeeded")
+        told = second.ask("GET", f"/v1/jobs/{job}").json()
         assert told["result"]["output"]["label"] == "billing"
