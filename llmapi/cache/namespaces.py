@@ -19,10 +19,11 @@ DIGITS: Final = 32  # hexadecimal ones of a namespace
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question as the cache by meaning sees it. `space` is `tenant:digest`."""
+    """A question as the cache by meaning sees it. `space` is `tenant:digest`, `key` the exact cache's."""
 
     space: str
     text: str
+    key: str = ""
 
 
 def asked_of(call: Call) -> Asked | None:
@@ -36,8 +37,8 @@ def asked_of(call: Call) -> Asked | None:
         return None
     *before, last = call.messages
     around, text = _taken_apart(call.task, last.text)
-    key = cache_key(replace(call, messages=(*before, replace(last, text=around))))
-    return Asked(key[: -64 + DIGITS], text)
+    space = cache_key(replace(call, messages=(*before, replace(last, text=around))))
+    return Asked(space[: -64 + DIGITS], text, cache_key(call))
 
 
 def _taken_apart(task: str, text: str) -> tuple[str, str]:

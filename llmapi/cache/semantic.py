@@ -120,9 +120,9 @@ class Spaces:
             if joined is None:
                 return None
             space.texts[asked.text] = entry
-        self._put(Lying(entry, space.name, asked.text, record))
+        self._put(Lying(entry, space.name, asked.text, record, asked.key))
         if self._shared is not None:
-            kept = packed(Entry(asked.text, joined, look.vector, record))
+            kept = packed(Entry(asked.text, joined, look.vector, record, asked.key))
             self._told(self._shared.add, space.name, entry, look.vector, kept, record.ttl)
         return entry
 
@@ -263,7 +263,7 @@ class Spaces:
         with space.lock:
             space.meaning.add(name, entry.text, entry.vector, entry.cluster)
             space.texts[entry.text] = name
-        self._put(Lying(name, space.name, entry.text, entry.record))
+        self._put(Lying(name, space.name, entry.text, entry.record, entry.key))
 
     def _shown(self, text: str, space: Space, lying: Lying, cosine: float) -> dict[str, Any]:
         veto = vetoed(text, lying.text) if space.asking else None

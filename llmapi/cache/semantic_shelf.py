@@ -16,12 +16,13 @@ BARE: Final = 200  # bytes of an answer beside its text, and of a token's log-pr
 
 
 class Lying(NamedTuple):
-    """An entry as it lies here. `space` is the name of its namespace."""
+    """An entry as it lies here. `space` is the name of its namespace, `key` the exact cache's of its question."""
 
     entry: str
     space: str
     text: str
     record: Record
+    key: str = ""
 
     @property
     def size(self) -> int:
@@ -68,7 +69,7 @@ class Shelf:
         """Return an entry that may be served, the last one to leave from now on."""
         with self._lock:
             lying = self._entries.get(entry)
-            if lying is None or self._clock() >= _until(lying) or self._invalid.means("", lying.record):
+            if lying is None or self._clock() >= _until(lying) or self._invalid.means(lying.key, lying.record):
                 return None
             self._entries.move_to_end(entry)
             return lying
@@ -95,7 +96,8 @@ class Shelf:
     def mark(self, mark: Mark) -> list[Lying]:
         """Return what a mark means; none of it is served from now on."""
         self._invalid.add([mark])
-        return self.all(lambda lying: self._invalid.means("", lying.record))
+        mine, means = mark.tenant, self._invalid.means
+        return self.all(lambda lying: lying.record.tenant == mine and means(lying.key, lying.record))
 
     def _take(self, entry: str) -> Lying | None:
         lying = self._entries.pop(entry, None)

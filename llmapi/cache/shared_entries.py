@@ -9,22 +9,23 @@ import orjson
 from llmapi.cache.index import Vector
 from llmapi.cache.record import Record, pack, unpack
 
-VERSION: Final = 1
+VERSION: Final = 2
 HEAD: Final = struct.Struct("<BHI")  # version, numbers of the vector, bytes of the words
 
 
 class Entry(NamedTuple):
-    """A question with its answer; `cluster` names the answers that mean the same."""
+    """A question with its answer; `cluster` names the answers that mean the same, `key` is the exact cache's."""
 
     text: str
     cluster: str
     vector: Vector
     record: Record
+    key: str = ""
 
 
 def packed(entry: Entry) -> bytes:
     """Return an entry as bytes."""
-    words = orjson.dumps([entry.text, entry.cluster])
+    words = orjson.dumps([entry.text, entry.cluster, entry.key])
     numbers = np.asarray(entry.vector, dtype="<f4").tobytes()
     return HEAD.pack(VERSION, len(entry.vector), len(words)) + words + numbers + pack(entry.record)
 
@@ -36,9 +37,9 @@ def unpacked(payload: bytes) -> Entry | None:
         place = HEAD.size + length
         if version != VERSION:
             return None
-        text, cluster = orjson.loads(payload[HEAD.size : place])
+        text, cluster, key = orjson.loads(payload[HEAD.size : place])
         vector = np.frombuffer(payload, dtype="<f4", count=width, offset=place).astype(np.float32)
         record = unpack(payload[place + 4 * width :])
     except (struct.error, ValueError, TypeError):
         return None
-    return None if record is None else Entry(str(text), str(cluster), vector, record)
+    return None if record is None else Entry(str(text), str(cluster), vector, record, str(key))

@@ -12,7 +12,7 @@ from llmapi.cache.semantic_shelf import Bounds
 from llmapi.cache.shared_entries import Entry, packed, unpacked
 from llmapi.core.calls import Completion, Usage
 from llmapi.core.errors import Overloaded
-from llmapi.core.kept import About
+from llmapi.core.kept import About, Mark
 
 HOME = "acme:" + "0" * 32
 
@@ -183,6 +183,17 @@ def test_what_one_worker_evicts_no_other_serves(server):
     assert near(other, "name some river", 1).kept is None and near(other, "name a lake", 1).kept is None
 
 
+def test_what_is_cleared_by_its_key_is_served_by_no_worker_that_finds_it_on_the_server(server):
+    one, other = made(shared=server), made(shared=server)
+    look = one.look(Asked(HOME, "name a river", "acme:k"), "text", unit(1), 0.05)
+    one.learn(look, record())
+    other.mark(Mark("other", "key", "acme:k", 1e12))
+    assert near(other, "name some river", 1).kept is not None
+    late = made(shared=server)
+    late.mark(Mark("acme", "key", "acme:k", 1e12))
+    assert near(late, "name some river", 1).kept is None and near(late, "name a river", 1).kept is None
+
+
 def test_a_worker_evicts_what_it_never_saw(server):
     one, third = made(shared=server), made(shared=server)
     entry = keep(one, "name a river", 1)
@@ -198,8 +209,9 @@ def test_a_server_that_is_away_breaks_nothing(server):
 
 
 def test_bytes_that_are_damaged_or_of_another_version_are_no_entry():
-    good = packed(Entry("text", "c", unit(1), record()))
+    good = packed(Entry("text", "c", unit(1), record(), "acme:k"))
     read = unpacked(good)
-    assert (read.text, read.cluster, read.record) == ("text", "c", record()) and (read.vector == unit(1)).all()
-    for bad in (b"", b"\x00", b"\x02" + good[1:], good[:30], good[:-3]):
+    assert (read.text, read.cluster, read.record, read.key) == ("text", "c", record(), "acme:k")
+    assert (read.vector == unit(1)).all()
+    for bad in (b"", b"\x00", b"\x01" + good[1:], b"\x03" + good[1:], good[:30], good[:-3]):
         assert unpacked(bad) is None

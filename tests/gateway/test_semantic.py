@@ -209,6 +209,16 @@ def test_a_mark_takes_away_what_was_asked_before_it(line):
     assert line.ask("what is a capital of France")[1].cache == "miss"
 
 
+def test_what_is_cleared_by_its_key_is_not_given_as_an_answer_by_meaning_either(line):
+    line.ask("What is the capital of France?")
+    line.ask("Why is the sea blue?")
+    mark = Mark("acme", "key", line.bus.events[0].question, 1e12)
+    line.cache.mark([mark])
+    line.semantic.drop(mark)
+    assert line.ask("What is the capital of France?")[1].cache == "miss"
+    assert line.ask("why is the sea blue")[1].cache == "semantic"
+
+
 def test_a_mark_that_came_before_the_first_question_holds_too(line):
     line.semantic.drop(Mark("acme", "task", "text", 1e12))
     line.ask("What is the capital of France?")
