@@ -1,7 +1,7 @@
 """A call may use what its limits leave: held before a provider is asked, and only what was used stays counted."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +190,27 @@ def test_failed_attempts_count_what_they_were_billed(
     provider.script = [ProviderUnavailable("x", usage=Usage(4, 0)), HELLO]
     gateway(a_call()).completion()
     assert used(quotas) == [11, 1, 11_000]
+
+
+@pytest.mark.parametrize("unit", ["tokens", "nanos"])
+def test_it_is_asked_again_only_if_there_is_room_beside_what_failed_attempts_were_billed(
+    gateway: Handler, provider: ScriptedProvider, quotas: Quotas, given: Given, unit: Any
+) -> None:
+    price = 1000 if unit == "nanos" else 1
+    enough = Limit("tenant", unit, MONTH, (INPUT + 256 + 4) * price)
+    seen: list[int] = []
+    billed = ProviderUnavailable("x", usage=Usage(4, 0))
+    provider.script = [billed, [lambda _: seen.extend(used(quotas, enough)), Chunk("Hi", Usage(3, 1), "stop")]]
+    given.limits = (REQUESTS, enough)
+    gateway(a_call()).completion()
+    assert (seen, used(quotas, *given.limits)) == ([enough.most], [1, 8 * price])
+    provider.script = [billed, billed]
+    provider.asked.clear()
+    given.limits = (replace(enough, most=enough.most + 8 * price - 1),)
+    with pytest.raises(QuotaExceeded) as caught:
+        gateway(a_call(cache=CacheWish("bypass")))
+    assert [attempt.status for attempt in caught.value.attempts] == ["provider_unavailable", "quota_exceeded"]
+    assert (len(provider.asked), used(quotas, enough)) == (1, [12 * price])
 
 
 def test_a_failure_gives_all_back_but_the_request(
