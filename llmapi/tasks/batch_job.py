@@ -192,7 +192,7 @@ class BatchJob:
                 or self._clock() >= end
                 or self._time_is_over(run.batch)
                 or self._clock() - begun >= self._turn
-                and self._jobs.depths().queued > 0
+                and self._jobs.any_due()
             )
 
         return stop

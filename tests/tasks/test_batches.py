@@ -3,6 +3,7 @@
 import json
 import threading
 import tracemalloc
+from datetime import timedelta
 
 import pytest
 
@@ -347,6 +348,13 @@ def test_a_batch_gives_its_place_back_when_others_wait(database):
             house.jobs.cancel(house.get(other).job, "a")
     assert rounds == 2
     assert house.get(id).completed == 30
+
+
+def test_a_batch_keeps_its_place_while_others_wait_for_their_hour(database):
+    house = House(database.open(), turn=0.0)
+    house.jobs.put("task", {}, tenant="a", priority=9, run_at=house.clock.now + timedelta(hours=1))
+    id = house.put(*(line(n) for n in range(30)))
+    assert house.run() == {"batch": id, "status": "completed"}
 
 
 def test_the_job_tells_how_far_it_is(house):
