@@ -1,5 +1,6 @@
 """/v1/files: what batches read and write, as OpenAI's API keeps it. Uploads go into the storage as they come."""
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -23,6 +24,7 @@ Json = dict[str, Any]
 FORM = 262_144  # bytes of a form beside its file
 ANCHOR, SECONDS = "expires_after[anchor]", "expires_after[seconds]"
 FIELDS = frozenset({"purpose", ANCHOR, SECONDS})
+WHOLE = re.compile(r"[0-9]{1,9}\Z")
 CONTENT = {200: {"description": "What it says", "content": {"application/octet-stream": {"schema": {}}}}}
 
 bp = Blueprint("files", __name__, url_prefix="/v1/files", description="Files of batches")
@@ -121,13 +123,13 @@ def checked(form: MultiDict[str, str], files: MultiDict[str, FileStorage]) -> fl
     """Return the seconds a file is to be kept, or None; raises ValidationFailed for what else the form says wrongly."""
     for name in (*form, *files):
         if name not in (FIELDS if name in form else {"file"}):
-            raise unfit(name[:100], "Unknown field.")
+            raise unfit((name or "(no name)")[:100], "Unknown field.")
     if form.get("purpose") != "batch":
         raise unfit("purpose", "Must be batch.")
     if ANCHOR not in form and SECONDS not in form:
         return None
     seconds = form.get(SECONDS, "")
-    wish = {"anchor": form.get(ANCHOR), "seconds": int(seconds) if seconds.isascii() and seconds.isdigit() else None}
+    wish = {"anchor": form.get(ANCHOR), "seconds": int(seconds) if WHOLE.match(seconds) else None}
     try:
         return float(Expiry().load({"expires_after": wish})["expires_after"])
     except ValidationError as error:

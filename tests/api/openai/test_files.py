@@ -99,6 +99,7 @@ def test_a_file_that_is_too_large_is_refused_and_leaves_nothing(connect):
 FORM = "multipart/form-data; boundary=b"
 PART = b'--b\r\nContent-Disposition: form-data; name="file"; filename="%b"\r\n\r\n%b\r\n'
 PURPOSE = b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
+SECONDS = b'--b\r\nContent-Disposition: form-data; name="expires_after[seconds]"\r\n\r\n%b\r\n'
 
 
 @pytest.mark.parametrize(
@@ -113,6 +114,8 @@ PURPOSE = b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r
         (FORM, PURPOSE + b"--b--\r\n", 400),
         (FORM, PURPOSE + (PART % (b"x", b"data")) * 2 + b"--b--\r\n", 400),
         (FORM, PURPOSE * 20 + b"--b--\r\n", 413),
+        (FORM, PURPOSE.replace(b'; name="purpose"', b"") + b"--b--\r\n", 400),
+        (FORM, PURPOSE + SECONDS % (b"9" * 5000) + PART % (b"x", b"data") + b"--b--\r\n", 400),
         (FORM, PART % (b"\xff\xfe", b"data") + PURPOSE + b"--b--\r\n", 400),
         (FORM, PART % (b"..\\..\x00/etc/passwd", b"data") + PURPOSE + b"--b--\r\n", 200),
     ],
