@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterable
 
 from llmapi.cache.record import Record
-from llmapi.core.kept import Mark
+from llmapi.core.kept import Mark, Meant
 
 MOST = 500  # marks of one tenant; beyond, all it had is meant
 
@@ -14,7 +14,7 @@ class Invalid:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._marks: dict[str, dict[tuple[str, str], float]] = {}  # by tenant: (field, value) -> before
+        self._marks: dict[str, dict[tuple[Meant, str], float]] = {}  # by tenant: (field, value) -> before
 
     def add(self, marks: Iterable[Mark]) -> None:
         """Take marks in; of two for the same the later one counts."""
@@ -26,6 +26,12 @@ class Invalid:
                 if len(known) > MOST:
                     known = {("all", ""): max(known.values())}
                 self._marks[mark.tenant] = known
+
+    def every(self) -> list[Mark]:
+        """Return the marks there are."""
+        with self._lock:
+            tenants = list(self._marks.items())
+        return [Mark(tenant, *place, before) for tenant, known in tenants for place, before in known.items()]
 
     def forget(self, before: float) -> None:
         """Let go of marks that can mean nothing any more: what was asked before is not kept anywhere."""
@@ -43,6 +49,6 @@ class Invalid:
         if known is None:
             return False
         asked, model = record.asked, record.model
-        names = [("all", ""), ("key", key), ("task", record.task), ("model", model)]
+        names: list[tuple[Meant, str]] = [("all", ""), ("key", key), ("task", record.task), ("model", model)]
         names += [("model", f"{record.provider}/{model}"), *(("tag", tag) for tag in record.tags)]
         return any(asked < known.get(name, 0.0) for name in names)

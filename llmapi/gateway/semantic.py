@@ -7,12 +7,12 @@ stands below: it looks, and learns from the fresh answer once that is whole, nev
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
+from llmapi.cache.invalid import Invalid
 from llmapi.core.calls import Call, Completion, Facts
 from llmapi.core.contracts import Embedder
 from llmapi.core.errors import CacheMiss, ProviderUnavailable
@@ -28,7 +28,6 @@ if TYPE_CHECKING:  # numpy comes with the first question by meaning
     from llmapi.cache.semantic import Look, Spaces
 
 EXPLORED: Final = "explore"  # would have been served, but for a dice
-MARKS: Final = 500  # remembered until there is something to mark
 LONGEST: Final = 2000  # characters of a question that is compared: the embedder reads 256 tokens, the rest decides too
 
 
@@ -62,7 +61,7 @@ class Semantic:
         self._open_spaces, self._open_embedder, self._rules, self._clock = open_spaces, open_embedder, rules, clock
         self._opening = threading.Lock()
         self._spaces: Spaces | None = None
-        self._early: deque[Mark] = deque(maxlen=MARKS)  # heard before there were spaces, which may be shared
+        self._early = Invalid()  # heard before there were spaces, which may be shared
         self._embedder: Embedder | None = None
         self._gate = lru_cache(1024)(_gated)
         self._judge: Judging | None = judge
@@ -145,8 +144,9 @@ class Semantic:
     def drop(self, mark: Mark) -> None:
         """Serve nothing from now on that a mark means."""
         with self._opening:
-            self._early.append(mark)
-            if self._spaces is not None:
+            if self._spaces is None:
+                self._early.add([mark])
+            else:
                 self._spaces.mark(mark)
 
     def drain(self, grace: float) -> None:
@@ -232,7 +232,7 @@ class Semantic:
                 if self._spaces is None:
                     spaces = self._open_spaces()
                     self._learning = Learning(self._judge, self._judge_share, spaces.save)
-                    for mark in self._early:
+                    for mark in self._early.every():
                         spaces.mark(mark)
                     self._spaces = spaces
         return self._spaces

@@ -221,6 +221,8 @@ def test_what_is_cleared_by_its_key_is_not_given_as_an_answer_by_meaning_either(
 
 def test_a_mark_that_came_before_the_first_question_holds_too(line):
     line.semantic.drop(Mark("acme", "task", "text", 1e12))
+    for number in range(1000):
+        line.semantic.drop(Mark(f"t{number}", "all", "", 1e12))
     line.ask("What is the capital of France?")
     assert line.ask("what is the capital of France")[1].cache == "miss"
 
