@@ -49,7 +49,7 @@ class Keeper:
             self._end(batch, "cancelled")
 
     def _look_after(self, batch: Batch) -> None:
-        status = self._job_of(batch)
+        status = self._job_of(batch, cancel=batch.status == "cancelling")  # again: who cancelled it may have died
         if status == "running":
             return
         if batch.status == "cancelling" or status == "cancelled":

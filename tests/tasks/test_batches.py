@@ -321,6 +321,16 @@ def test_a_running_batch_is_cancelled_within_two_seconds(house):
     assert house.jobs.list("a").jobs[0].status == "cancelled"
 
 
+def test_a_cancel_that_was_cut_short_reaches_the_run_all_the_same(house):
+    id = house.put(line(1))
+    claim = house.jobs.claim("w", 60.0)
+    _, owner = house.rows.take(id, claim.job.id)
+    house.rows.change(id, owner, status="cancelling")  # and the process that was to end the job is gone
+    house.clock.forward(seconds=31)
+    house.batches.keeper.look()
+    assert house.jobs.heartbeat(claim) == "cancel"
+
+
 def test_a_stop_finishes_what_is_under_way_and_passes_on_the_rest(house):
     id = house.put(*(line(n) for n in range(100)))
 
