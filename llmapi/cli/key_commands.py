@@ -88,10 +88,11 @@ def revoke(ids: tuple[str, ...]) -> None:
 
 @keys.command("seal-anew")
 def seal_anew() -> None:
-    """Seal stored provider keys with the newest LLMAPI_SECRET_KEY, so that older ones can go."""
-    count = services().provider_keys.seal_anew()
-    noted(OPERATORS_TENANT, "provider_keys.seal", "", count=count)
-    click.echo(f"{count} provider keys sealed")
+    """Seal provider keys and signing secrets with the newest LLMAPI_SECRET_KEY, so that older ones can go."""
+    parts = services()
+    provider_keys, signing_secrets = parts.provider_keys.seal_anew(), parts.signatures.secrets.seal_anew()
+    noted(OPERATORS_TENANT, "provider_keys.seal", "", count=provider_keys, signing_secrets=signing_secrets)
+    click.echo(f"{provider_keys} provider keys and {signing_secrets} signing secrets sealed")
 
 
 @click.group(cls=Group)

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 from pydantic import SecretStr
-from sqlalchemy import Engine, delete, select, tuple_, update
+from sqlalchemy import Engine, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from llmapi.core.clock import Monotonic, Wall, monotonic, utc_now
@@ -16,11 +16,11 @@ from llmapi.core.errors import BadSetting, NotFound, ProviderInvalid
 from llmapi.db.engine import reading, writing
 from llmapi.db.tables.signing import provider_keys as table
 from llmapi.tenants.remembered import Remembered
+from llmapi.tenants.resealing import seal_anew
 from llmapi.tenants.sealing import Seal, Unreadable
 
 SHOWN = 4  # characters of a key that tell it from others
 LONG_ENOUGH = 16  # characters of a key of which so many may be shown
-STEP = 100  # rows sealed anew in one transaction
 INSERTS: Mapping[str, Any] = MappingProxyType({"sqlite": sqlite.insert, "postgresql": postgresql.insert})
 NONE: Mapping[str, SecretStr | None] = MappingProxyType({})
 
@@ -100,17 +100,8 @@ class ProviderKeys:
             raise NotFound("no key is stored for a provider of this name")
 
     def seal_anew(self) -> int:
-        """Seal every key with the newest of the operator's, so that the older ones can go; returns how many.
-
-        In steps, beside a running service; what cannot be read is left as it is.
-        """
-        done, after = 0, ("", "")
-        while rows := self._rows(after):
-            with writing(self._engine) as connection:
-                for row in rows:
-                    done += connection.execute(self._anew(row)).rowcount if self._opened(row) else 0
-            after = (rows[-1].tenant, rows[-1].provider)
-        return done
+        """Seal every key with the newest of the operator's, so that the older ones can go; returns how many."""
+        return seal_anew(self._engine, self._seal, table.c.tenant, table.c.provider)
 
     def check(self) -> None:
         """Raise BadSetting if keys are stored and nothing is set that could read them: the operator would pay."""
@@ -126,18 +117,6 @@ class ProviderKeys:
     def _need_taker(self, provider: str) -> None:
         if provider not in self._providers:
             raise NotFound("no provider of this name takes a key")
-
-    def _rows(self, after: tuple[str, str]) -> list[Any]:
-        name = tuple_(table.c.tenant, table.c.provider)
-        page = select(table).where(name > after).order_by(table.c.tenant, table.c.provider).limit(STEP)
-        with reading(self._engine) as connection:
-            return list(connection.execute(page))
-
-    def _anew(self, row: Any) -> Any:
-        """Return the statement that seals a row anew, unless it was changed meanwhile."""
-        place = (row.tenant, row.provider)
-        same = (tuple_(table.c.tenant, table.c.provider) == place, table.c.secret == row.secret)
-        return update(table).where(*same).values(secret=self._seal.close(self._seal.open(row.secret, *place), *place))
 
     def _read(self, tenant: str) -> Mapping[str, SecretStr | None]:
         with reading(self._engine) as connection:

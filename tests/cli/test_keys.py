@@ -1,7 +1,18 @@
 import json
+from pathlib import Path
 
+from cryptography.fernet import Fernet
+from pydantic import SecretStr
+
+from llmapi.app import create_app
+from llmapi.bootstrap import build
 from llmapi.services import Services
+from llmapi.settings import Settings
+from llmapi.tenants.provider_keys import ProviderKeys
+from llmapi.tenants.sealing import Seal
+from llmapi.tenants.signing import SigningSecrets
 from tests.cli.conftest import Run
+from tests.servers.databases import Database
 
 HERE = "127.0.0.1"
 
@@ -52,6 +63,19 @@ def test_a_suspended_tenant_is_locked_out_until_it_is_resumed(services: Services
     rows = [json.loads(line) for line in flask("tenants", "list", "--json").stdout.splitlines()]
     assert [(row["id"], row["name"], row["state"]) for row in rows][0] == ("acme", "Acme", "active")
     assert "Default" in flask("tenants", "list").stdout
+
+
+def test_all_that_is_sealed_is_sealed_with_the_newest_key(database: Database, tmp_path: Path) -> None:
+    old, new = (Fernet.generate_key().decode() for _ in range(2))
+    before = SigningSecrets(database.open(), Seal([old])).issue("acme", "01kkey")
+    ProviderKeys(database.open(), Seal([old]), providers=["openai"]).put("acme", "openai", "sk-acmes-own-key")
+    keys = (SecretStr(new), SecretStr(old))
+    made = build(Settings(data_dir=tmp_path, database_url=database.url, local=False, secret_key=keys))
+    said = create_app(made).test_cli_runner().invoke(args=["keys", "seal-anew"])
+    assert said.stdout.splitlines()[-1] == "1 provider keys and 1 signing secrets sealed"
+    assert SigningSecrets(database.open(), Seal([new])).secret_of("01kkey") == before.encode()
+    kept = ProviderKeys(database.open(), Seal([new]), providers=["openai"]).get("acme", "openai")
+    assert kept is not None and kept.get_secret_value() == "sk-acmes-own-key"
 
 
 def test_what_cannot_be_done_is_a_sentence(flask: Run) -> None:

@@ -7,7 +7,8 @@ from cryptography.fernet import Fernet
 from sqlalchemy import text
 
 from llmapi.core.errors import BadSetting, Forbidden, NotFound, ProviderInvalid
-from llmapi.tenants.provider_keys import STEP, ProviderKeys
+from llmapi.tenants.provider_keys import ProviderKeys
+from llmapi.tenants.resealing import STEP
 from llmapi.tenants.sealing import Seal
 
 OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()

@@ -217,6 +217,15 @@ def test_without_a_key_of_the_operator_no_secret_is_issued(engine):
         SigningSecrets(engine, Seal()).issue("acme", KEY)
 
 
+def test_all_secrets_can_be_sealed_anew_so_that_the_old_operators_key_can_go(engine, secrets, secret):
+    newest = Fernet.generate_key().decode()
+    secrets.issue("another", "theirs")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE signing_secrets SET secret = 'x' WHERE key_id = 'theirs'"))
+    assert SigningSecrets(engine, Seal([newest, OPERATORS])).seal_anew() == 1
+    assert SigningSecrets(engine, Seal([newest])).secret_of(KEY) == secret.encode()
+
+
 def test_a_secret_moved_to_another_key_in_the_database_is_worth_nothing(engine, secrets, secret):
     secrets.issue("another", "theirs")
     with engine.begin() as connection:
