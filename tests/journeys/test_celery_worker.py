@@ -21,6 +21,7 @@ ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 ON_POSTGRESQL = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 Hire = Callable[..., Worker]
 until = Valkey.until
+PATIENCE = 60.0  # seconds: a worker has a lot to load
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def hire(database: Database, valkey: Valkey, upstream: FakeGemini, tmp_path: Pat
     settings = {
         "LLMAPI_DATA_DIR": str(database.folder),
         "LLMAPI_JOBS_URL": valkey.url,
-        "LLMAPI_JOB_LEASE": "1",
+        "LLMAPI_JOB_LEASE": "3",  # seconds: who lives but is late must not be taken for dead
         "LLMAPI_GRACE": "1",
         "LLMAPI_RETRY_ATTEMPTS": "1",
     }
@@ -64,7 +65,7 @@ def put(services: Services, prompt: str = "hello") -> str:
 
 def ended(services: Services, *ids: str) -> list[Job]:
     """Wait until jobs have ended."""
-    until(lambda: all(services.jobs.look(id, "a").finished for id in ids), 20)
+    until(lambda: all(services.jobs.look(id, "a").finished for id in ids), PATIENCE)
     return [services.jobs.get(id, "a") for id in ids]
 
 
@@ -73,9 +74,9 @@ def test_the_job_of_a_killed_worker_is_done_by_another(services: Services, hire:
     upstream.script = [Hang(), "Here."]
     first = hire()
     id = put(services)
-    until(lambda: upstream.asked, 20)
+    until(lambda: upstream.asked, PATIENCE)
     second = hire()
-    until(second.is_ready, 20)
+    until(second.is_ready, PATIENCE)
     assert services.jobs.look(id, "a").status == "running"
     first.kill()
     (job,) = ended(services, id)
@@ -90,7 +91,7 @@ def test_a_worker_that_is_stopped_finishes_what_it_can_and_hands_back_the_rest(
     upstream.behaviour = lambda asked: Hang() if "long" in str(asked.body) else Answer(delay=0.4)
     worker = hire()
     short, long = put(services, "short"), put(services, "long")
-    until(lambda: len(upstream.asked) == 2, 20)
+    until(lambda: len(upstream.asked) == 2, PATIENCE)
     assert worker.stop() == 0, worker.told()
     assert services.jobs.look(short, "a").status == "succeeded"
     assert (services.jobs.look(long, "a").status, services.jobs.look(long, "a").attempts) == ("queued", 0)
@@ -105,7 +106,7 @@ def test_a_message_that_comes_often_runs_and_bills_its_job_once(
     until(lambda: valkey.client().llen(QUEUE))
     valkey.client().lpush(QUEUE, *[valkey.client().lindex(QUEUE, 0)] * 20)
     workers = [hire(FLASK), hire(CELERY)]
-    until(lambda: all(worker.is_ready() for worker in workers), 20)
+    until(lambda: all(worker.is_ready() for worker in workers), PATIENCE)
     (job,) = ended(services, id)
     until(lambda: not valkey.client().llen(QUEUE))
     assert (job.status, job.attempts, len(upstream.asked)) == ("succeeded", 1, 1)
@@ -145,5 +146,5 @@ def test_a_worker_started_by_celery_works_on_batches_too(services: Services, hir
     file = desk.written("a", "/v1/classify", [{"custom_id": f"c{number}", "body": wanted} for number in range(3)])
     batch = desk.create("a", "/v1/classify", file.id)
     hire(CELERY)
-    until(lambda: desk.get(batch.id, "a").status == "completed", 20)
+    until(lambda: desk.get(batch.id, "a").status == "completed", PATIENCE)
     assert desk.get(batch.id, "a").completed == 3

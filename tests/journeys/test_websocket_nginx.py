@@ -25,7 +25,7 @@ PATIENCE = 20.0
 
 @pytest.fixture
 def service(tmp_path, upstream):
-    settings = on(upstream, LLMAPI_AUTH="required", LLMAPI_API_KEYS=KEY, LLMAPI_WORKERS="2", LLMAPI_GRACE="8")
+    settings = on(upstream, LLMAPI_AUTH="required", LLMAPI_API_KEYS=KEY, LLMAPI_WORKERS="2", LLMAPI_GRACE="30")
     with Service(tmp_path, settings) as running:
         yield running
 
@@ -58,7 +58,7 @@ def test_a_socket_through_the_proxy_is_quick_and_its_end_is_noticed(front, upstr
         assert hear(ws)["data"] == {"text": "w0 "}  # arrives although the upstream has not gone on
         ws.send(json.dumps({"type": "ping"}))
         assert hear(ws) == {"type": "pong"}
-    assert upstream.aborted.wait(3.0)
+    assert upstream.aborted.wait(10.0)
     with pytest.raises(InvalidStatus, match="403"), opened(front.port, origin="https://evil.example"):
         pass
 
@@ -122,11 +122,11 @@ def test_at_a_stop_sockets_are_told_so_and_a_running_call_is_finished(service, u
         service.process.terminate()
         with pytest.raises(ConnectionClosed):
             idle.recv(PATIENCE)
-        assert (idle.close_code, time.monotonic() - begun < 3.0) == (1001, True)
+        assert (idle.close_code, time.monotonic() - begun < 10.0) == (1001, True)  # not at the end of the grace time
         gate.release(len(PIECES))
         assert [hear(calling)["type"] for _ in PIECES] == ["chunk"] * (len(PIECES) - 1) + ["done"]
         with pytest.raises(ConnectionClosed):
             calling.recv(PATIENCE)
         assert calling.close_code == 1001
     assert service.stop() == 0
-    assert time.monotonic() - begun < 8.0
+    assert time.monotonic() - begun < 30.0
