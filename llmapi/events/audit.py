@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy import Connection, Engine, Select, insert, select, update
 
 from llmapi.core.clock import Wall, rfc3339, utc_now
-from llmapi.core.errors import Overloaded
+from llmapi.core.errors import BadSetting, Overloaded, StorageFull
 from llmapi.db.engine import reading, writing
 from llmapi.db.files import private_file
 from llmapi.db.tables.audit import entries, head
@@ -144,8 +144,12 @@ class Audit:
         told = {"number": entry.number, "hash": entry.hash, "at": rfc3339(entry.at)}
         log.info("audit", action=entry.action, target=entry.target, actor=entry.actor, tenant=entry.tenant, **told)
         line = orjson.dumps(told) + b"\n"
-        with private_file(self._file).open("ab") as file:
-            file.write(line)
+        try:
+            with private_file(self._file).open("ab") as file:
+                file.write(line)
+        except (OSError, BadSetting) as error:
+            log.error("a head of the audit chain was not exported", number=entry.number, reason=str(error))
+            raise StorageFull("The head of the audit chain cannot be written.") from error
 
 
 def heads_in(file: Path) -> list[Head]:

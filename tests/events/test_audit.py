@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from llmapi.core.errors import StorageFull
 from llmapi.db.engine import FILE as FILE_OF_SQLITE
 from llmapi.events.audit import FILE, Audit, heads_in
 from llmapi.events.audit_chain import Entry, Head, faults, hash_of
@@ -74,6 +75,13 @@ def test_entries_are_found_by_tenant_actor_and_action_newest_first(audit):
 
 def test_details_that_are_too_long_are_left_out(audit):
     assert audit.append("a", "k", "plans.set", details={"asked": "x" * 5000}).details == '{"too_long":5012}'
+
+
+def test_a_head_that_cannot_be_exported_is_a_full_storage_and_the_chain_is_whole(audit, database):
+    (database.folder / FILE).mkdir()
+    with pytest.raises(StorageFull):
+        audit.append("a", "k", "keys.create")
+    assert (audit.head().number, audit.verify()) == (1, [])
 
 
 class Copy:
