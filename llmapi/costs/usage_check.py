@@ -5,8 +5,9 @@ from datetime import datetime
 
 from sqlalchemy import BigInteger, Connection, Engine, Table, literal_column, select, type_coerce
 
+from llmapi.costs.postings import micros
 from llmapi.costs.usage import NAMES, counts_of, total_of
-from llmapi.costs.usage_plan import DAY, LEDGER, SOURCES, Piece, instant, micros, up
+from llmapi.costs.usage_plan import DAY, LEDGER, SOURCES, Piece, instant, up
 from llmapi.db.engine import reading
 from llmapi.db.tables.usage import kept
 

@@ -11,6 +11,7 @@ from sqlalchemy import Table
 
 from llmapi.core.clock import rfc3339
 from llmapi.core.errors import ValidationFailed
+from llmapi.costs.postings import micros
 from llmapi.db.columns import EPOCH, MICROSECOND
 from llmapi.db.tables.ledger import ledger
 from llmapi.db.tables.usage import days, hours, users
@@ -109,11 +110,6 @@ def next_month(at: int) -> int:
     day = instant(at).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     following = day.replace(year=day.year + 1, month=1) if day.month == 12 else day.replace(month=day.month + 1)
     return micros(following)
-
-
-def micros(at: datetime) -> int:
-    """Return an instant as the database keeps it."""
-    return (at - EPOCH) // MICROSECOND
 
 
 def instant(at: int) -> datetime:
