@@ -32,6 +32,8 @@ def text_of(content: Any, also: Collection[str] = ()) -> str:
 def part_text(part: Any, also: Collection[str] = ()) -> str:
     """Return the text of one part; raises ValidationError."""
     kind = part.get("type") if isinstance(part, Mapping) else None
+    if not isinstance(kind, str):
+        raise ValidationError("Send parts with a `type`.")
     if kind in SAID:
         said = part.get("text")
     elif kind == "refusal" and kind in also:
@@ -40,7 +42,7 @@ def part_text(part: Any, also: Collection[str] = ()) -> str:
         data = part.get("data")
         said = orjson.dumps(data).decode() if isinstance(data, dict | list) else None
     else:
-        raise ValidationError("Only text is taken here." if isinstance(kind, str) else "Send parts with a `type`.")
+        raise ValidationError("Only text is taken here.")
     if not isinstance(said, str):
         raise ValidationError(f"This part of type {kind} holds nothing that can be read.")
     return said

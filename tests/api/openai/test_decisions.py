@@ -83,6 +83,7 @@ def test_a_conversation_with_calls_is_read_in_its_order_and_its_developer_rules(
         ({"questions": [{**URGENT, "instructions": " "}]}, "questions.0.instructions"),
         ({"input": ""}, "input"),
         ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]}, "input.0.content.0"),
+        ({"input": [{"role": "user", "content": [{"type": ["input_text"], "text": "x"}]}]}, "input.0.content.0"),
         ({"model": "no-such-model"}, "model"),
     ],
 )
