@@ -80,12 +80,14 @@ def test_a_thousand_threads_never_have_more_than_the_limit_under_way():
 def test_a_refusal_comes_fast_and_says_when_to_come_back(provider):
     gates = Gates({"p": 4}, wait=0.02)
     hold(gates, provider, 4)
-    start = time.monotonic()
-    for _ in range(10):
+    spent = []
+    for _ in range(11):
+        start = time.monotonic()
         with pytest.raises(Overloaded) as caught:
             gates(a_call(), provider.ask)
+        spent.append(time.monotonic() - start)
         assert 1.0 <= caught.value.retry_after <= 30.0
-    assert time.monotonic() - start < 1.0
+    assert sorted(spent)[5] < 0.1  # the median: a busy machine may let some of them wait
     assert (len(provider.asked), row(gates)["waiting"]) == (4, 0)
 
 
