@@ -1,7 +1,8 @@
 """What commands share: the services, errors told in a sentence, and columns."""
 
 import getpass
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -21,7 +22,15 @@ def services() -> Services:
 
 def noted(tenant: str, action: str, target: str, **details: Any) -> None:
     """Write down in the audit chain what this command has done."""
-    services().audit.append(tenant, f"cli:{getpass.getuser()}", action, target, details=details)
+    services().audit.append(tenant, f"cli:{user()}", action, target, details=details)
+
+
+def user(named: Callable[[], str] = getpass.getuser) -> str:
+    """Return who runs a command: in a container often a number that has no name."""
+    try:
+        return named()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 class Told:

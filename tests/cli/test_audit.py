@@ -1,8 +1,11 @@
 import json
+import os
 from pathlib import Path
 
+import pytest
 from sqlalchemy import delete, update
 
+from llmapi.cli.parts import user
 from llmapi.db.engine import writing
 from llmapi.db.tables.audit import entries, head
 from llmapi.services import Services
@@ -23,6 +26,14 @@ def test_what_commands_change_is_in_the_chain_by_its_user(services: Services, fl
     assert {row["tenant"] for row in rows} == {"acme"}
     assert key not in str(rows)
     assert flask("audit", "verify").output == "The audit chain is whole: 5 entries, 5 heads.\n"
+
+
+@pytest.mark.parametrize("unknown", [KeyError, OSError])
+def test_who_has_no_name_on_the_machine_is_written_down_by_number(unknown: type[Exception]) -> None:
+    def named() -> str:
+        raise unknown("uid not found")
+
+    assert user(named) == str(os.getuid())
 
 
 def test_a_chain_that_was_changed_is_told_entry_by_entry(services: Services, flask: Run) -> None:
