@@ -9,6 +9,7 @@ import orjson
 
 from llmapi.cli.parts import Group, in_columns, noted, services
 from llmapi.core.clock import rfc3339, utc_now
+from llmapi.tenants.everyone import rows
 from llmapi.tenants.key_rows import ApiKey
 from llmapi.tenants.roles import OPERATORS_TENANT, ROLES
 from llmapi.tenants.tenants import Tenant
@@ -52,7 +53,8 @@ def create(tenant: str, scopes: tuple[str, ...], days: float | None, **wanted: A
 @json_option
 def list_keys(tenant: str | None, as_json: bool) -> None:
     """List keys, the newest of each tenant first; never their secrets."""
-    found = [row for whose in ([tenant] if tenant else every_tenant()) for row in every_key(whose)]
+    every = [tenant] if tenant else [row.id for row in rows(services().tenants)]
+    found = [row for whose in every for row in every_key(whose)]
     if as_json:
         for row in found:
             click.echo(orjson.dumps(asdict(row)))
@@ -117,8 +119,7 @@ def create_tenant(id: str, name: str, plan: str) -> None:
 @json_option
 def list_tenants(as_json: bool) -> None:
     """List tenants by id."""
-    known = services().tenants
-    found = [known.get(id) for id in every_tenant()]
+    found = list(rows(services().tenants))
     if as_json:
         for tenant in found:
             click.echo(orjson.dumps(asdict(tenant)))
@@ -148,17 +149,6 @@ def show(row: ApiKey, key: str) -> None:
     """Print a key where it can be piped from, and beside it what it is."""
     click.echo(f"key {row.id} of {row.tenant}, {row.role}: shown this once", err=True)
     click.echo(key)
-
-
-def every_tenant() -> list[str]:
-    """Return the ids of all tenants."""
-    known, after = services().tenants, None
-    found: list[str] = []
-    while True:
-        page, after = known.list(limit=PAGE, after=after)
-        found += [tenant.id for tenant in page]
-        if after is None:
-            return found
 
 
 def every_key(tenant: str) -> list[ApiKey]:

@@ -6,7 +6,7 @@ from typing import Final
 from pydantic import SecretStr
 
 from llmapi.tenants.roles import OPERATORS_TENANT
-from llmapi.tenants.tenants import Tenants
+from llmapi.tenants.tenants import Tenant, Tenants
 
 PAGE: Final = 1000
 
@@ -14,13 +14,13 @@ PAGE: Final = 1000
 def every_tenant(tenants: Tenants, static_keys: Iterable[SecretStr]) -> list[str]:
     """Return the ids of all tenants, each once."""
     named = (key.get_secret_value().rpartition(":")[0] for key in static_keys)
-    return sorted({OPERATORS_TENANT, *filter(None, named), *rows(tenants)})
+    return sorted({OPERATORS_TENANT, *filter(None, named), *(row.id for row in rows(tenants))})
 
 
-def rows(tenants: Tenants) -> Iterator[str]:
-    """Yield the ids of tenants that have a row."""
+def rows(tenants: Tenants) -> Iterator[Tenant]:
+    """Yield the tenants that have a row, by id."""
     after, more = None, True
     while more:
         found, after = tenants.list(limit=PAGE, after=after)
-        yield from (row.id for row in found)
+        yield from found
         more = after is not None
