@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from llmapi.core.errors import BadSetting, Overloaded, StorageFull, ValidationFailed
+from llmapi.core.errors import Overloaded, StorageFull, ValidationFailed
 from llmapi.db.engine import open_engine, reading, writing
-from llmapi.db.schema import upgrade
 from tests.servers.databases import Database, Postgres
 
 FORK = multiprocessing.get_context("fork")
@@ -143,11 +142,3 @@ def test_a_child_process_has_connections_of_its_own(notes: Engine) -> None:
     assert [seen.get(timeout=10), seen.get(timeout=10), mine] == [[1] * 50] * 3
     for child in children:
         child.join(10)
-
-
-def test_a_database_of_a_newer_program_stops_the_start(notes: Engine) -> None:
-    upgrade(notes)
-    with writing(notes) as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(BadSetting, match="up to date"):
-        upgrade(notes)
