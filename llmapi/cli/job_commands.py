@@ -79,8 +79,9 @@ def redrive(ids: tuple[str, ...], dead: bool, tenant: str | None) -> None:
 
     if dead == bool(ids):
         raise click.UsageError("Name jobs, or say --dead.")
-    while dead and (found := recent(parts.engine, tenant=tenant, status="dead", most=100)):
-        each(tuple(job.id for job in found), act)
+    if dead:  # all of them at once: one that dies again meanwhile has had its turn
+        many = sum(dead_by_tenant(parts.engine, tenant).values())
+        ids = tuple(job.id for job in recent(parts.engine, tenant=tenant, status="dead", most=many))
     each(ids, act)
 
 

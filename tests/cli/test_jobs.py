@@ -3,6 +3,7 @@ import json
 import pytest
 
 from llmapi.core.errors import NotFound
+from llmapi.jobs.job import Job
 from llmapi.services import Services
 from tests.cli.conftest import Run
 
@@ -70,6 +71,21 @@ def test_dead_jobs_wait_again_by_name_or_all(services: Services, flask: Run) -> 
     assert [status(services, id) for id in ids] == ["queued", "dead", "dead"]
     assert flask("jobs", "redrive", "--dead").exit_code == 0
     assert [status(services, id) for id in ids] == ["queued"] * 3
+
+
+def test_a_job_that_dies_again_at_once_is_redriven_once(services: Services, flask: Run) -> None:
+    id, turns = dead(services), 0
+
+    def die(job: Job) -> None:
+        nonlocal turns
+        if job.status == "queued" and (turns := turns + 1) < 9:  # of a command that goes on for ever, enough
+            claim = services.jobs.claim_this(id, "worker", 30)
+            assert claim is not None
+            services.jobs.fail(claim, {"code": "x"}, retry_in=0)
+
+    services.jobs.on_change(die)
+    assert flask("jobs", "redrive", "--dead").exit_code == 0
+    assert (turns, status(services, id)) == (1, "dead")
 
 
 def test_dead_jobs_are_deleted_after_a_yes(services: Services, flask: Run) -> None:
