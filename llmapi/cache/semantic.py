@@ -92,17 +92,11 @@ class Spaces:
         space = self._space(asked.space, task)
         for gone in self._shelf.over():
             self._let_go(gone)
-        if (same := space.texts.get(asked.text)) is not None and (lying := self._shelf.get(same)) is not None:
-            verdict = Verdict(same, 1.0, 1.0, "identical", entry=same)
-            return Look(asked, task, vector, verdict, lying, self._age(lying))
-        self._fetch(space, vector)
-        with space.lock:
-            verdict = space.meaning.look(asked.text, vector, max_error)
-        if verdict.serve is None:
-            return Look(asked, task, vector, verdict)
-        if (lying := self._shelf.get(verdict.serve)) is None:
-            return Look(asked, task, vector, Verdict(None, 0.0, verdict.similarity, "expired"))
-        return Look(asked, task, vector, verdict, lying, self._age(lying))
+        if (verdict := self._identical(space, asked.text)) is None:
+            self._fetch(space, vector)
+            with space.lock:
+                verdict = space.meaning.look(asked.text, vector, max_error)
+        return self._found(asked, task, vector, verdict)
 
     def learn(self, look: Look, record: Record, *, cluster: str | None = None, same: bool | None = None) -> str | None:
         """Learn from a fresh answer and keep it; returns its entry, or None when the policy wants none.
@@ -171,8 +165,8 @@ class Spaces:
 
     def explain(
         self, asked: Asked, task: str, vector: Vector, max_error: float
-    ) -> tuple[Verdict, list[dict[str, Any]]]:
-        """Return what look() would decide, and the nearest entries with the guard against each; nothing is learned."""
+    ) -> tuple[Look, list[dict[str, Any]]]:
+        """Return what look() would find, and the nearest entries with the guard against each; nothing is learned."""
         space = self._space(asked.space, task)
         self._fetch(space, vector)
         with space.lock:
@@ -181,7 +175,8 @@ class Spaces:
             space.meaning.restore(before)
             near = space.index.nearest(vector, SHOWN)
         found = [(lying, cosine) for entry, cosine in near if (lying := self._shelf.known(entry)) is not None]
-        return verdict, [self._shown(asked.text, space, *each) for each in found]
+        look = self._found(asked, task, vector, self._identical(space, asked.text) or verdict)
+        return look, [self._shown(asked.text, space, *each) for each in found]
 
     def save(self) -> None:
         """Keep what was learned since the last time; a database that is away is asked again later."""
@@ -197,6 +192,20 @@ class Spaces:
         self.save()
         if self._shared is not None:
             self._shared.close()
+
+    def _identical(self, space: Space, text: str) -> Verdict | None:
+        """Return the verdict on a question that is kept word for word."""
+        if (same := space.texts.get(text)) is None or self._shelf.get(same) is None:
+            return None
+        return Verdict(same, 1.0, 1.0, "identical", entry=same)
+
+    def _found(self, asked: Asked, task: str, vector: Vector, verdict: Verdict) -> Look:
+        """Return what a verdict comes to now: an entry it would serve may be over."""
+        if verdict.serve is None:
+            return Look(asked, task, vector, verdict)
+        if (lying := self._shelf.get(verdict.serve)) is None:
+            return Look(asked, task, vector, Verdict(None, 0.0, verdict.similarity, "expired"))
+        return Look(asked, task, vector, verdict, lying, self._age(lying))
 
     def _space(self, name: str, task: str) -> Space:
         with self._lock:

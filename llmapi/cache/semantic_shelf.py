@@ -38,7 +38,6 @@ class Bounds:
 
     entries: int = 10_000
     size: int = 64 * 1_048_576  # bytes of texts and answers
-    ttl: float = 3600.0  # seconds
 
 
 class Shelf:

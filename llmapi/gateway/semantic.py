@@ -125,9 +125,10 @@ class Semantic:
             vector, spaces = self._vector(asked.text), self._loaded()
         except ProviderUnavailable:
             return {**told, "reason": "no embedder"}
-        verdict, entries = spaces.explain(asked, KINDS[call.task], vector, wanted or 0.01)
+        look, entries = spaces.explain(asked, KINDS[call.task], vector, wanted or 0.01)
+        look = _for(call, look)
+        verdict, served = look.verdict, bool(wanted) and look.kept is not None
         shown = {"similarity": round(verdict.similarity, 4), "probability": round(verdict.probability, 4)}
-        served = bool(wanted) and verdict.serve is not None
         return {**told, **shown, "served": served, "entry": verdict.entry, "reason": verdict.reason, "entries": entries}
 
     def feedback(self, entry: str, good: bool, evict: bool = False, *, tenant: str = "default") -> bool:
@@ -184,8 +185,7 @@ class Semantic:
             return None
         if self._learning is not None:
             self._learning.asked(call)
-        look, oldest = spaces.look(asked, KINDS[call.task], vector, bound), call.cache.ttl
-        return look.refused("too old") if look.kept and oldest is not None and look.age > oldest else look
+        return _for(call, spaces.look(asked, KINDS[call.task], vector, bound))
 
     def _learn(self, call: Call, look: "Look", reply: Reply, started: float, answer: Completion) -> None:
         """Take in a whole good answer, once, though several may read it."""
@@ -242,6 +242,12 @@ def _asked(call: Call) -> "Asked | None":
     from llmapi.cache.namespaces import asked_of
 
     return asked_of(call)
+
+
+def _for(call: Call, look: "Look") -> "Look":
+    """Return what was found, if the call accepts an answer as old."""
+    oldest = call.cache.ttl
+    return look.refused("too old") if look.kept and oldest is not None and look.age > oldest else look
 
 
 def _gated(text: str) -> str:

@@ -249,6 +249,17 @@ def test_explaining_names_the_nearest_and_changes_nothing(line):
     assert line.spaces.stats() == before and len(line.provider.asked) == 2
 
 
+def test_explaining_tells_what_the_call_itself_would_be_told():
+    now = [1000.0]
+    line = Line(clock=lambda: now[0])
+    line.ask("What is the capital of France?", ttl=600.0)
+    call = a_call(messages=(Message("user", "What is the capital of France?"),), cache=CacheWish("only", 60.0, 0.05))
+    for seconds, told in ((60.0, (True, "identical")), (61.0, (False, "too old")), (600.0, (False, "expired"))):
+        now[0] = 1000.0 + seconds
+        found = line.semantic.explain(call)
+        assert (found["served"], found["reason"]) == told
+
+
 def elsewhere(number):
     """Return a call's namespace, one of 10,000: tenant, system prompt or label set, model and temperature differ."""
     a, b, c, d = (int(digit) for digit in f"{number:04}")
