@@ -22,7 +22,7 @@ Passing = (StorageFull, Overloaded, TimeoutError)  # what another try may cure
 
 
 class WritingBehind:
-    """A thread between `start` and `stop`; without it nothing is taken, and what is kept is tried with the next row.
+    """A thread between `start` and `stop`; without it nothing is taken, and what is kept is tried at the end.
 
     write: writes rows, or raises
     chore: done now and then by the same thread, `every` so many seconds
@@ -75,14 +75,13 @@ class WritingBehind:
     def _run(self) -> None:
         chore_at = retry_at = monotonic()
         while not self._stopping.is_set():
-            self._some.wait(min(self._every, AGAIN if self._kept else self._every))
+            self._some.wait(min(self._every, AGAIN) if self.waiting() else self._every)
             if self._some.is_set():
                 self._stopping.wait(PAUSE)
                 self._some.clear()
             now = monotonic()
             if now >= retry_at and not self._flush():
                 retry_at = now + AGAIN
-                self._some.set()
             if now >= chore_at:
                 chore_at = now + self._every
                 self._do_chore()
