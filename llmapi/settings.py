@@ -24,6 +24,7 @@ from pydantic_settings import (
 )
 
 from llmapi.core.errors import BadSetting
+from llmapi.providers.rows import VENDORS
 from llmapi.setting_tables import Limits, ModelRow, Price, QuotaSettings, RouteRow, SemanticSettings, TaskSettings
 from llmapi.setting_tables import Vendor, knob
 
@@ -213,8 +214,12 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """Return every secret value there is, for the log to leave out."""
         vendors = (self.google_api_key, self.openai_api_key, self.anthropic_api_key)
-        known = (*vendors, self.webhook_key, self.key_pepper, self.audit_key, *self.secret_key, *self.api_keys)
-        return [value for each in known for value in each.get_secret_value().split(":") if len(value) >= 8]
+        own = (*vendors, self.webhook_key, self.key_pepper, self.audit_key, *self.secret_key)
+        known = [each.get_secret_value() for each in own]
+        known += [each.get_secret_value().rpartition(":")[2] for each in self.api_keys]  # a tenant's name is no secret
+        names = [*(each.key_name for each in VENDORS), *(each.key_name for each in self.vendors.values())]
+        known += [self.secret(name) for name in names if name]
+        return [value for value in dict.fromkeys(known) if len(value) >= 8]
 
     def secret(self, name: str) -> str:
         """Return the value of a vendor's key variable, e.g. GROQ_API_KEY, or "" """

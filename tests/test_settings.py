@@ -94,6 +94,15 @@ def test_a_secret_can_come_from_a_file(monkeypatch, tmp_path):
     assert [key.get_secret_value() for key in settings.api_keys] == ["from-a-file"]
 
 
+def test_the_log_leaves_out_every_vendors_key_and_no_tenants_name(monkeypatch, tmp_path):
+    (tmp_path / "llmapi.toml").write_text('[vendors.mine]\nbase_url = "http://127.0.0.1/v1"\nkey_name = "MY_LLM_KEY"')
+    (tmp_path / "key").write_text("my-own-vendors-key")
+    monkeypatch.setenv("MISTRAL_API_KEY", "key-of-mistral")
+    monkeypatch.setenv("MY_LLM_KEY_FILE", str(tmp_path / "key"))
+    monkeypatch.setenv("LLMAPI_API_KEYS", "production:second-secret")
+    assert set(load_settings().secrets()) == {"key-of-mistral", "my-own-vendors-key", "second-secret"}
+
+
 @pytest.mark.parametrize("name", ["GOOGLE_API_KEY", "GEMINI_API_KEY"])
 def test_gemini_s_key_is_read_under_both_of_its_names(monkeypatch, name):
     monkeypatch.setenv(name, "k")
