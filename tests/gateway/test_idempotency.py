@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, event, func, select
 
 from llmapi.core.calls import Usage
 from llmapi.core.errors import CircuitOpen, IdempotencyInProgress, IdempotencyKeyReused, IdempotencyOutcomeUnknown
@@ -217,11 +217,16 @@ def test_a_heartbeat_keeps_the_keys_of_a_living_worker(keys: Keys, time: Clock) 
     assert [keys.under_way(name) for name in names] == [False, False]
 
 
-def test_the_heart_beats_by_itself_and_stops(engine: Engine) -> None:
-    keys = Keys(engine, lease=0.3)
-    keys.start()
+def test_the_heart_beats_by_itself_and_stops(engine: Engine, time: Clock) -> None:
+    keys, beat = Keys(engine, lease=0.3, now=time), threading.Event()
     held(keys)
-    assert not threading.Event().wait(0.5)
+    event.listen(engine, "commit", lambda _: beat.set())
+    keys.start()
+    for _ in range(3):
+        time.forward(0.2)
+        for _ in range(2):  # the first may have begun before
+            beat.clear()
+            assert beat.wait(10)
     assert keys.under_way(NAME)
     keys.stop()
     assert "idempotency" not in {thread.name for thread in threading.enumerate()}

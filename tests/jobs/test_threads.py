@@ -10,10 +10,11 @@ from llmapi.core.errors import CallEnded, JobNotCancellable, ProviderTimeout
 from llmapi.db.engine import writing
 from llmapi.jobs.registry import Bounds, Registry
 from llmapi.jobs.threads import JobContext, Run, Threads
-from tests.jobs.parts import Heard
+from tests.jobs.parts import Clock, Heard
 from tests.servers.databases import Database
 
 Start = Callable[..., Threads]
+BEAT = "UPDATE jobs SET lease_until"
 
 
 @pytest.fixture
@@ -87,6 +88,7 @@ def test_a_job_put_here_does_not_wait_for_the_poll(registry: Registry, heard: He
 
 def test_a_job_put_by_another_process_is_found_by_the_poll(engine: Engine, heard: Heard, start: Start) -> None:
     start(echo=lambda context: {})
+    threading.Event().wait(0.2)  # the first look is over
     put(Registry(engine, Heard()))
     heard.wait("succeeded")
 
@@ -166,12 +168,18 @@ def test_a_running_job_that_is_cancelled_ends_soon(registry: Registry, heard: He
         registry.cancel(id, "a")
 
 
-def test_a_long_job_keeps_its_lease(registry: Registry, heard: Heard, start: Start) -> None:
-    held = Held()
-    start(echo=held, lease=1.0)
+def test_a_long_job_keeps_its_lease(engine: Engine, heard: Heard, clock: Clock, start: Start) -> None:
+    registry, held, beat = Registry(engine, heard, now=clock), Held(), threading.Event()
+    start(registry, echo=held, lease=0.3)
     put(registry)
     assert held.began.wait(10)
-    assert not held.left.wait(1.5)  # longer than the lease
+    event.listen(engine, "after_cursor_execute", lambda *told: told[2].startswith(BEAT) and beat.set())
+    for _ in range(3):
+        clock.forward(0.2)  # three times is twice the lease
+        for _ in range(2):  # the first may have begun before
+            beat.clear()
+            assert beat.wait(10)
+    assert not held.left.is_set()
     assert registry.claim("another", 1.0) is None
     held.let_go.set()
     heard.wait("succeeded")
