@@ -107,5 +107,13 @@ def test_a_forged_address_does_not_get_through(front):
     assert [answer.status for answer in asked] == [200, 429]  # counted as the one client it is
 
 
+def test_a_file_larger_than_any_other_body_passes(front):
+    line = b'{"custom_id": "c", "method": "POST", "url": "/v1/text/generate", "body": {"prompt": "x"}}\n'
+    form = {"purpose": "batch", "file": ("in.jsonl", line * (3 * 1_048_576 // len(line)))}
+    sent = {"Authorization": f"Bearer {KEY}"}
+    answer = front.http.request("POST", f"{front.url}/v1/files", fields=form, headers=sent)
+    assert (answer.status, answer.json()["bytes"]) == (200, len(form["file"][1]))
+
+
 def test_a_large_body_is_stopped_at_the_door(front):
     assert front.post({"prompt": "x" * 3_000_000}).status == 413
