@@ -80,8 +80,11 @@ class Calibration:
         return {"weights": self._weights.tolist(), "seen": [list(one) for one in self._seen], "since": self._since}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from an earlier state."""
-        self._weights = np.asarray(state["weights"], dtype=np.float64)
+        """Go on from an earlier state; raises ValueError for one of other features."""
+        weights = np.asarray(state["weights"], dtype=np.float64)
+        if weights.shape != self._shipped.shape or {len(row) for row, _, _ in state["seen"]} - {len(self._mean)}:
+            raise ValueError("it was learned of other features")
+        self._weights = weights
         self._seen = deque(((list(row), label, weight) for row, label, weight in state["seen"]), maxlen=WINDOW)
         self._since = int(state["since"])
 

@@ -64,7 +64,10 @@ def _packed(state: dict[str, Any]) -> bytes:
 def _unpacked(packed: bytes) -> dict[str, Any]:
     import zstandard
 
-    state: dict[str, Any] = orjson.loads(zstandard.ZstdDecompressor().decompress(packed, max_output_size=LARGEST))
+    try:
+        state: dict[str, Any] = orjson.loads(zstandard.ZstdDecompressor().decompress(packed, max_output_size=LARGEST))
+    except (zstandard.ZstdError, ValueError):
+        return {}  # damaged
     return state
 
 

@@ -18,8 +18,9 @@ in JSON's types; entries are not in it: add() them again with the cluster that l
 Not locked: the caller holds one lock per namespace around every method (look() on 10,000 entries takes about 2 ms).
 """
 
+import logging
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -36,6 +37,8 @@ from llmapi.cache.vetoes import conflict
 from llmapi.cache.votes import NEIGHBOURS, Clusters, Near
 from llmapi.cache.voting import Voting
 from llmapi.core.errors import BadSetting
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,7 @@ class Meaning:
         return {"policy": self._policy.state(), "served": list(self._served.items())}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from an earlier state() of the same policy."""
+        """Go on from an earlier state() of the same policy; raises LookupError, TypeError, ValueError for another's."""
         self._policy.restore(state["policy"])
         self._served = OrderedDict((entry, ticket) for entry, ticket in state["served"])
 
@@ -176,6 +179,17 @@ class Meaning:
         self._served.move_to_end(entry)
         if len(self._served) > WINDOW:
             self._served.popitem(last=False)
+
+
+def restored(made: Callable[[], Meaning], state: Mapping[str, Any]) -> Meaning:
+    """Return one that goes on from a state; anew where that is damaged, or of a version that weighed other things."""
+    meaning = made()
+    try:
+        meaning.restore(state)
+    except (LookupError, TypeError, ValueError) as error:
+        log.warning("what was learned by meaning cannot be read, and is learned anew: %r", error)
+        return made()
+    return meaning
 
 
 def open_policy(name: str, seed: int = 0) -> Policy:

@@ -10,12 +10,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
 from llmapi.cache.index import Growing, SharedIndex, Vector
 from llmapi.cache.invalid import Invalid
 from llmapi.cache.learned import Learned
-from llmapi.cache.meaning import Meaning, Verdict
+from llmapi.cache.meaning import Meaning, Verdict, restored
 from llmapi.cache.namespaces import DIGITS, Asked
 from llmapi.cache.record import Record
 from llmapi.cache.semantic_shelf import Bounds, Lying, Shelf
@@ -213,12 +214,10 @@ class Spaces:
                 self._spaces.move_to_end(name)
                 return space
         index = Growing()
-        meaning = Meaning(self._policy, task=task, gated=False, index=index)  # the gate stands before the embedder
-        opened = Space(name, meaning, index, task != "classification")
+        made = partial(Meaning, self._policy, task=task, gated=False, index=index)  # the gate was passed by now
         known = self._told(self._learned.load, name) if self._learned is not None else None
-        if known is not None:
-            opened.labels = opened.saved = known[0]
-            meaning.restore(known[1])
+        labels, meaning = (0, made()) if known is None else (known[0], restored(made, known[1]))
+        opened = Space(name, meaning, index, task != "classification", labels=labels, saved=labels)
         with self._lock:
             space = self._spaces.setdefault(name, opened)
             oldest = self._spaces.popitem(last=False)[1] if len(self._spaces) > SPACES else None

@@ -48,6 +48,12 @@ def test_what_was_learned_survives_json():
     assert again.state() == calibration.state()
 
 
+@pytest.mark.parametrize("other", [{"weights": [0.0, 1.0, 2.0]}, {"seen": [[[1.0, 2.0], 1.0, 1.0]]}])
+def test_what_was_learned_of_other_features_is_refused(other):
+    with pytest.raises(ValueError):
+        Calibration(PRIOR).restore(taught([True]).state() | other)
+
+
 def risk(chances):
     held = Risk()
     for chance in chances:

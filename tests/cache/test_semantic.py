@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sqlalchemy import update
 
 from llmapi.cache.index import Found
 from llmapi.cache.learned import Learned
@@ -13,6 +14,8 @@ from llmapi.cache.shared_entries import Entry, packed, unpacked
 from llmapi.core.calls import Completion, Usage
 from llmapi.core.errors import Overloaded
 from llmapi.core.kept import About, Mark
+from llmapi.db.engine import writing
+from llmapi.db.tables.semantic import learned as table
 
 HOME = "acme:" + "0" * 32
 
@@ -134,6 +137,25 @@ def test_of_two_workers_the_one_that_learned_more_is_remembered(database):
     assert learned.load(HOME) == (5, {"a": [1.23457, 2]})
     learned.save(HOME, 6, {"b": 1})
     assert learned.load(HOME) == (6, {"b": 1}) and learned.load("other:1") is None
+
+
+@pytest.mark.parametrize("state", [{}, {"policy": {}, "served": []}, {"policy": "vote"}])
+def test_a_state_that_cannot_be_read_is_learned_anew(database, state):
+    learned = Learned(database.open(), "vote")
+    learned.save(HOME, 5, state)
+    spaces = Spaces("vote", clock=Clock(), learned=learned)
+    keep(spaces, "name a river", 1)
+    spaces.learn(near(spaces, "name some river", 1), record(), same=True)
+    spaces.close()
+    assert learned.load(HOME)[0] == 6 and len(learned.load(HOME)[1]["policy"]["calibration"]["seen"]) == 1
+
+
+def test_bytes_of_a_state_that_are_damaged_are_a_state_that_cannot_be_read(database):
+    learned = Learned(database.open(), "vote")
+    learned.save(HOME, 5, {"a": 1})
+    with writing(database.open()) as connection:
+        connection.execute(update(table).values(state=b"\x00"))
+    assert learned.load(HOME) == (5, {})
 
 
 class OneServer:
