@@ -45,7 +45,12 @@ class Hub:
                 raise Overloaded("There are too many sockets, or the service stops.", retry_after=5.0)
             self._tenants[tenant] += 1
             loop = self._running()
-        asyncio.run_coroutine_threadsafe(self._accept(taken_over(connection), opening, tenant, opened), loop)
+        try:
+            ours = taken_over(connection)
+        except OSError as error:  # no more files, for one
+            self._left(tenant)
+            raise Overloaded("This socket cannot be taken over now.", retry_after=5.0) from error
+        asyncio.run_coroutine_threadsafe(self._accept(ours, opening, tenant, opened), loop)
 
     def call(self, work: Callable[..., Any], *arguments: Any) -> None:
         """Do something on the thread of the sockets."""
@@ -89,7 +94,9 @@ class Hub:
         await loop.connect_accepted_socket(line, connection)
 
     def _lost(self, line: Line) -> None:
-        tenant = self._lines.pop(line)
+        self._left(self._lines.pop(line))
+
+    def _left(self, tenant: str) -> None:
         with self._lock:
             self._tenants[tenant] -= 1
             if not self._tenants[tenant]:

@@ -90,7 +90,7 @@ class Line(asyncio.Protocol):
     def send(self, text: str) -> None:
         """Send a message; from any thread. One that cannot be sent any more is dropped."""
         with suppress(RuntimeError):  # the loop has ended, and with it the socket
-            self._loop.call_soon_threadsafe(self._send, text)
+            self._loop.call_soon_threadsafe(self._say, TextMessage(text))
 
     def close(self, code: int, reason: str = "") -> None:
         """Say why and hang up; who does not say goodbye in time is cut off."""
@@ -103,21 +103,21 @@ class Line(asyncio.Protocol):
         if at_once or not self._session.working():
             self.close(GOING_AWAY, "the service stops")
 
-    def _send(self, text: str) -> None:
-        if self._ws.state is ConnectionState.OPEN:
-            self._write(TextMessage(text))
-            if self._transport is not None and self._transport.get_write_buffer_size() > self._bounds.unsent:
-                self._abort()  # a closing frame would have to wait behind all that
+    def _say(self, event: Event) -> None:
+        if self._ws.state is ConnectionState.OPEN:  # nothing is said after a goodbye
+            self._write(event)
 
     def _write(self, event: Event) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(self._ws.send(event))
+            if self._transport.get_write_buffer_size() > self._bounds.unsent:
+                self._abort()  # a closing frame would have to wait behind all that
 
     def _happened(self, event: Event) -> None:
         if isinstance(event, TextMessage | BytesMessage):
             self._message(event)
         elif isinstance(event, Ping):
-            self._write(event.response())
+            self._say(event.response())
         elif isinstance(event, Pong):
             self._answered = True
         elif isinstance(event, CloseConnection):
@@ -131,12 +131,14 @@ class Line(asyncio.Protocol):
     def _message(self, event: TextMessage | BytesMessage) -> None:
         if self._ws.state is not ConnectionState.OPEN:
             return
-        self._size += len(event.data)
         if isinstance(event, BytesMessage):
             return self.close(NOT_TEXT, "send text")
+        piece = str(event.data)
+        self._size += len(piece.encode())
         if self._size > self._bounds.message:
             return self.close(TOO_BIG, f"a message may have {self._bounds.message} bytes")
-        self._parts.append(str(event.data))
+        if piece:  # frames without anything could go on for ever
+            self._parts.append(piece)
         if event.message_finished:
             text, self._parts, self._size = "".join(self._parts), [], 0
             self._whole(text)
@@ -158,8 +160,7 @@ class Line(asyncio.Protocol):
         if silent >= self._bounds.idle and not self._session.busy():
             return self.close(GOING_AWAY, "nothing happened for long")
         self._answered = False
-        if self._ws.state is ConnectionState.OPEN:
-            self._write(Ping())
+        self._say(Ping())
         self._timer = self._loop.call_later(self._bounds.ping, self._tick)
 
     def _abort(self) -> None:

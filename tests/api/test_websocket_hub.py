@@ -173,3 +173,38 @@ def test_what_libraries_left_on_the_loop_is_done_before_it_closes(make_hub):
     session.send("too late")  # from a call's thread
     hub.call(print)
     assert closed == [True]
+
+
+def test_a_socket_that_cannot_be_taken_over_leaves_its_place_free(make_hub, meet):
+    hub = make_hub(most=1)
+    closed = socket.socket()
+    closed.close()
+    with pytest.raises(Overloaded):
+        hub.adopt(closed, b"", "acme", Listener)
+    peer = meet(hub)
+    peer.socket.sendall(peer.ws.send(TextMessage("here")))
+    assert isinstance(peer.next(), TextMessage)
+
+
+def test_who_pings_and_does_not_read_is_cut_off(make_hub, meet):
+    peer = meet(make_hub(unsent=10_000))
+    with pytest.raises(OSError):
+        for _ in range(300):
+            peer.socket.sendall(peer.ws.send(Ping(b"x" * 100)) * 100)
+
+
+def test_a_message_is_measured_in_bytes(make_hub, meet):
+    hub = make_hub(message=100)
+    fits, wide = meet(hub), meet(hub)
+    for peer, text in ((fits, "é" * 50), (wide, "é" * 51)):
+        peer.socket.sendall(peer.ws.send(TextMessage(text)))
+    assert isinstance(fits.next(), TextMessage)
+    assert wide.until_closed() == 1009
+
+
+def test_who_pings_after_our_goodbye_can_still_say_his(make_hub, meet, caplog):
+    peer = meet(make_hub(message=10))
+    peer.socket.sendall(peer.ws.send(TextMessage("x" * 11)) + peer.ws.send(Ping()))
+    assert peer.until_closed() == 1009
+    peer.socket.sendall(peer.ws.send(CloseConnection(1009)))
+    assert (peer.socket.recv(1), caplog.records) == (b"", [])
