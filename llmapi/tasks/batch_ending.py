@@ -96,7 +96,7 @@ class Ending:
                 return False
             if self._outbox is not None:
                 self._outbox.add(connection, batch.tenant, f"batch.{status}", notice(batch, ended))
-        self._rows.forget(batch.id)
+        self._rows.forget(batch.id, owner)
         return True
 
 

@@ -124,7 +124,7 @@ class BatchJob:
     def _read(self, run: Run) -> bool:
         """Make lines of the file; False: the batch has ended here, or is not ours."""
         batch = run.batch
-        self._rows.forget(batch.id)
+        self._rows.forget(batch.id, run.owner)
         try:
             total = self._lines(run)
         except NotFound:

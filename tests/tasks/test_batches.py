@@ -102,6 +102,16 @@ def test_a_kill_while_lines_are_read_begins_with_the_reading(house):
     assert [each["custom_id"] for each in house.output(id)] == [f"c{n}" for n in range(250)]
 
 
+def test_a_run_that_was_lost_before_it_read_forgets_no_line_of_the_next_one(house):
+    id = house.put(line(1))
+    (_, lost), (_, owner) = house.rows.take(id), house.rows.take(id)
+    house.rows.add([{"batch": id, "number": 1, "custom_id": "c1", "state": "sent", "body": "{}"}])
+    house.rows.forget(id, lost)
+    assert house.rows.counts(id) == {"sent": 1}
+    house.rows.forget(id, owner)
+    assert house.rows.counts(id) == {}
+
+
 def test_an_answer_that_comes_after_the_run_was_lost_is_taken(house):
     id = house.put(line(1), line(2))
 
