@@ -83,6 +83,8 @@ def test_the_list_goes_page_by_page_newest_first(make):
     second = client.get(f"/v1/jobs?limit=3&after={first['next']}").json
     assert [job["id"] for job in first["data"] + second["data"]] == made[::-1]
     assert second["next"] is None
+    assert {(job["task"], job["progress"], job["result"]) for job in first["data"]} == {(None, None, None)}
+    assert client.get(f"/v1/jobs/{made[0]}").json["task"] == "text"
     assert client.get("/v1/jobs?status=running").json["data"] == []
 
 

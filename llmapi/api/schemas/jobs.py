@@ -68,7 +68,11 @@ class JobProgress(Schema):
 class Job(Schema):
     id = fields.String(required=True)
     kind = fields.String(required=True, metadata={"example": "task"})
-    task = fields.String(required=True, allow_none=True)
+    task = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Told by GET of the job and in its last event; null elsewhere, and for a batch", "example": "text"},
+    )
     status = choice("Where it stands", STATUSES, required=True)
     priority = fields.Integer(required=True)
     attempts = fields.Integer(required=True, metadata={"description": "How often it was started"})

@@ -46,7 +46,7 @@ class Jobs(MethodView):
     @bp.arguments(JobQuery(), location="query")
     @bp.response(200, JobList())
     def get(self, query: dict[str, Any]) -> Response:
-        """List your jobs, newest first; without their results, which each job's own address has."""
+        """List your jobs, newest first; without task, progress and result, which each job's own address has."""
         page = services().jobs.list(identity().tenant, **query)
         return as_json({"data": [shown(job) for job in page.jobs], "next": page.after})
 
