@@ -116,8 +116,8 @@ class Spaces:
                 return None
             space.texts[asked.text] = entry
         self._put(Lying(entry, space.name, asked.text, record, asked.key))
-        if self._shared is not None:
-            kept = packed(Entry(asked.text, joined, look.vector, record, asked.key))
+        whole = Entry(asked.text, joined, look.vector, record, asked.key)
+        if self._shared is not None and (kept := packed(whole)) is not None:
             self._told(self._shared.add, space.name, entry, look.vector, kept, record.ttl)
         return entry
 

@@ -7,7 +7,8 @@ import numpy as np
 import orjson
 
 from llmapi.cache.index import Vector
-from llmapi.cache.record import Record, pack, unpack
+from llmapi.cache.record import Record, unpack
+from llmapi.cache.shelf import packed_small
 
 VERSION: Final = 2
 HEAD: Final = struct.Struct("<BHI")  # version, numbers of the vector, bytes of the words
@@ -23,11 +24,13 @@ class Entry(NamedTuple):
     key: str = ""
 
 
-def packed(entry: Entry) -> bytes:
-    """Return an entry as bytes."""
+def packed(entry: Entry) -> bytes | None:
+    """Return an entry as bytes; None for one a server cannot keep."""
+    if (answer := packed_small(entry.record)) is None:
+        return None
     words = orjson.dumps([entry.text, entry.cluster, entry.key])
     numbers = np.asarray(entry.vector, dtype="<f4").tobytes()
-    return HEAD.pack(VERSION, len(entry.vector), len(words)) + words + numbers + pack(entry.record)
+    return HEAD.pack(VERSION, len(entry.vector), len(words)) + words + numbers + answer
 
 
 def unpacked(payload: bytes) -> Entry | None:

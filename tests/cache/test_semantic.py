@@ -230,6 +230,12 @@ def test_a_server_that_is_away_breaks_nothing(server):
     assert near(spaces, "name some river", 1).kept is not None
 
 
+def test_an_answer_with_half_a_character_stays_with_the_worker_that_has_it(server):
+    spaces = made(shared=server)
+    assert keep(spaces, "name a river", 1, text="\ud83d") is not None
+    assert server.entries == {} and spaces.stats()["entries"] == 1
+
+
 def test_bytes_that_are_damaged_or_of_another_version_are_no_entry():
     good = packed(Entry("text", "c", unit(1), record(), "acme:k"))
     read = unpacked(good)
