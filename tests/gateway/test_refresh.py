@@ -4,8 +4,9 @@ import threading
 
 import pytest
 
-from llmapi.core.calls import CacheWish, Completion
+from llmapi.core.calls import CacheWish, Completion, Facts
 from llmapi.core.errors import CacheMiss, ProviderRefused, ProviderUnavailable
+from llmapi.core.reply import Reply
 from llmapi.gateway.refresh import Refresher
 from tests.gateway.conftest import HELLO, PATIENCE, a_call
 
@@ -99,7 +100,14 @@ def test_a_process_renews_only_so_many_at_once_and_none_that_another_renews():
         def claimed(self, key, seconds):
             return False
 
-    assert Refresher(most=0)("k", a_call()) is None
+    gate, begun = threading.Event(), []
+    ours = Refresher(most=1)
+    ours.through(lambda call: begun.append(call.id) or gate.wait(PATIENCE) and Reply.of(HELLO, Facts()))
+    for id in "ab":
+        ours(id, a_call(id=id))
+    gate.set()
+    until(lambda: ours.under_way() == 0)
+    assert begun == ["a"]
     theirs, seen = Refresher(Claimed()), []
     theirs.through(seen.append)
     theirs("k", a_call())
