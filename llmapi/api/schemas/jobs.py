@@ -71,7 +71,10 @@ class Job(Schema):
     task = fields.String(
         required=True,
         allow_none=True,
-        metadata={"description": "Told by GET of the job and in its last event; null elsewhere, and for a batch", "example": "text"},
+        metadata={
+            "description": "Told by GET of the job and in its last event; null elsewhere, and for a batch",
+            "example": "text",
+        },
     )
     status = choice("Where it stands", STATUSES, required=True)
     priority = fields.Integer(required=True)
