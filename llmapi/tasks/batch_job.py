@@ -110,6 +110,7 @@ class BatchJob:
         id = str(job.arguments["batch"])
         taken = self._rows.take(id, job.id)
         if taken is None:
+            self._rows.forget_ended(id)  # a run killed at the very end has left them
             return {"batch": id, "status": "over"}
         batch, owner = taken
         if batch.endpoint not in self._doors:

@@ -150,8 +150,15 @@ class Rows:
 
     def forget(self, id: str, owner: str) -> None:
         """Delete a batch's lines, as long as the run owns it: another's may have been paid for."""
+        self._forget(id, owned(id, owner))
+
+    def forget_ended(self, id: str) -> None:
+        """Delete a batch's lines if it has ended."""
+        self._forget(id, exists().where(batches.c.id == id, batches.c.status.not_in(OPEN)))
+
+    def _forget(self, id: str, may: ColumnElement[bool]) -> None:
         few = select(lines.c.number).where(lines.c.batch == id).limit(AT_ONCE)
-        some = delete(lines).where(lines.c.batch == id, lines.c.number.in_(few), owned(id, owner))
+        some = delete(lines).where(lines.c.batch == id, lines.c.number.in_(few), may)
         gone = 1
         while gone:
             with writing(self._engine) as connection:

@@ -448,6 +448,16 @@ def test_nothing_is_left_of_the_lines_of_a_batch_that_ended(house):
         assert connection.exec_driver_sql("SELECT count(*) FROM batch_lines").scalar() == 0
 
 
+def test_lines_that_a_run_left_which_was_killed_at_the_very_end_go_when_its_job_runs_again(house):
+    id, other = house.put(line(1)), house.put(line(2))
+    house.run()
+    for each in (id, other):
+        house.rows.add([{"batch": each, "number": 9, "custom_id": "c9", "state": "done", "result": "{}"}])
+        house.jobs.put(KIND, {"batch": each}, tenant="a", priority=9)
+    assert [house.run()["status"] for _ in range(2)] == ["over", "over"]
+    assert (house.rows.counts(id), house.rows.counts(other)) == ({}, {"done": 1})  # the other one goes on
+
+
 def test_a_file_of_twenty_megabytes_is_not_held_in_memory(house):
     upload = house.batches.files.begin("a", "batch", "in.jsonl")
     for number in range(400):
