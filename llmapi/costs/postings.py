@@ -7,19 +7,27 @@ What is held of a budget needs no postings: it is the sum of the reservations.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, bindparam, delete, func, insert, literal_column, select
 
+from llmapi.costs.budget_windows import window_at
+from llmapi.costs.prepared import Prepared
 from llmapi.db.columns import EPOCH, MICROSECOND
 from llmapi.db.engine import reading
-from llmapi.db.tables.budgets import balances, reservations
+from llmapi.db.tables.budgets import balances, budgets, reservations
 from llmapi.db.tables.ledger import ledger, postings
 
 CARRIED = "carried"  # the entry of sums of postings that were deleted
 MOST_FAULTS = 20  # of each kind that are named
 Slot = tuple[str, int]  # a budget, and the start of its window as Instant keeps it
+UNHELD: Final = balances.c.held == literal_column("0")
+OVER: Final = Prepared(
+    lambda _: delete(balances)
+    .where(balances.c.budget == bindparam("of"), balances.c.start < bindparam("first"), UNHELD)
+    .returning(balances.c.start)
+)
 
 
 def micros(instant: datetime) -> int:
@@ -29,13 +37,24 @@ def micros(instant: datetime) -> int:
 
 def spent_account(slot: Slot) -> str:
     """Return the account of what is spent of a budget in a window."""
-    return f"spent:{slot[0]}:{slot[1]}"
+    return _accounts(slot)[0]
+
+
+def _accounts(slot: Slot) -> tuple[str, str]:
+    """Return the two accounts of a budget in a window, of what is spent and of what is available."""
+    return f"spent:{slot[0]}:{slot[1]}", f"available:{slot[0]}:{slot[1]}"
+
+
+def _budget_of(account: str) -> str:
+    """Return the budget of an account; "" if it is none of a budget."""
+    kind, _, rest = account.partition(":")
+    return rest.rpartition(":")[0] if kind == "spent" else ""
 
 
 def posted(row: dict[str, Any], charged: Sequence[tuple[Slot, int]]) -> Iterator[dict[str, Any]]:
     """Yield the postings of a ledger row: its cost, and what its budgets are charged."""
     pairs = [(f"expense:{row['tenant']}", f"provider:{row['provider']}", row["cost"] or 0)]
-    pairs += [(spent_account(slot), f"available:{slot[0]}:{slot[1]}", amount) for slot, amount in charged]
+    pairs += [(*_accounts(slot), amount) for slot, amount in charged]
     for debit, credit, amount in pairs:
         if amount:
             same = {"at": row["at"], "entry": row["entry"]}
@@ -47,15 +66,26 @@ def carry_forward(connection: Connection, until: datetime) -> None:
     """Replace the postings up to and with `until` by their sums, account by account: the balances stay provable.
 
     For whoever deletes the ledger's rows up to that instant, in the same transaction. Sums carried before are older,
-    and so among them; if a row came late and they are not, a later step has them.
+    and so among them; if a row came late and they are not, a later step has them. Windows of budgets that were over by
+    then are forgotten with their balances: a short one that rolls has a slice a second, of which all would be carried.
     """
     gone = delete(postings).where(postings.c.at <= until).returning(postings.c.account, postings.c.amount)
     sums: Counter[str] = Counter()
     for account, amount in connection.execute(gone):
         sums[account] += amount
+    for account in _forgotten(connection, set(map(_budget_of, sums)), until):
+        sums.pop(account, None)
     same = {"at": until, "entry": CARRIED}
     if rows := [{**same, "account": account, "amount": amount} for account, amount in sorted(sums.items()) if amount]:
         connection.execute(insert(postings), rows)
+
+
+def _forgotten(connection: Connection, ids: set[str], until: datetime) -> Iterator[str]:
+    """Delete the balances of windows of these budgets that were over at an instant; yields their accounts."""
+    for id, kind, seconds in connection.execute(select(budgets.c.id, budgets.c.window, budgets.c.seconds)).all():
+        if id in ids:
+            for (start,) in OVER(connection, id, micros(window_at(kind, seconds, until).first)):
+                yield from _accounts((id, start))
 
 
 def verify(engine: Engine) -> list[str]:

@@ -162,6 +162,27 @@ def test_the_books_still_prove_right_when_old_rows_are_deleted(books):
     assert verify(books.engine) != []
 
 
+def test_windows_of_budgets_that_are_over_are_not_carried_for_ever(books):
+    rolling = books.budgets.create("acme", amount=10**9, window="rolling", seconds=60)
+    month = books.budgets.create("acme", amount=10**9, window="month")
+    held = books.hold(500, rolling.id)
+    for _ in range(100):
+        books.spend(1, rolling.id, month.id)
+        books.now.pass_by(1)
+    with writing(books.engine) as connection:
+        connection.execute(delete(ledger).where(ledger.c.at <= books.now()))
+        carry_forward(connection, books.now())
+    with writing(books.engine) as connection:
+        carried = connection.execute(select(postings.c.account)).scalars().all()
+        starts = connection.execute(select(balances.c.start).where(balances.c.budget == rolling.id)).scalars().all()
+    assert len(carried) == 2 * (1 + 1 + 61)  # expense and provider; the month; slices that count, and one that holds
+    assert len(starts) == 61
+    assert verify(books.engine) == []
+    assert books.budgets.status(rolling.id, "acme").spent == 60_000
+    books.end(held, 0, cost=FREE)
+    assert (books.budgets.status(month.id, "acme").spent, verify(books.engine)) == (100_000, [])
+
+
 def test_a_row_that_came_late_is_carried_forward_after_younger_ones(books):
     late = books.now()
     for minutes in (2, 1, 3):
