@@ -21,7 +21,7 @@ WRITTEN: Final = re.compile(rf"(lak_([0-9a-z]{{8,40}})_[0-9A-Za-z]{{{SECRET}}})(
 
 def new_key() -> tuple[str, str]:
     """Return a new key's public id and the key."""
-    id = new_id("key")[4:20]  # ten characters of time, six by chance
+    id = new_id("key")[4:20]  # twelve characters of time, four by chance
     return id, new_secret(id)
 
 

@@ -1,4 +1,4 @@
-"""Plans, sliding windows, quotas, calls under way, nonces."""
+"""Plans, quotas, calls under way."""
 
 import sqlalchemy as sa
 from alembic import op
