@@ -15,7 +15,7 @@ from sqlalchemy import Engine, func, insert, select, update
 
 from llmapi.core.clock import Wall, utc_now
 from llmapi.core.contracts import Outbox
-from llmapi.core.errors import JobNotCancellable, NotFound, Overloaded, ValidationFailed
+from llmapi.core.errors import JobNotCancellable, NotFound, Overloaded, StorageFull, ValidationFailed
 from llmapi.core.identity import NOBODY, Payer
 from llmapi.core.ids import new_id
 from llmapi.db.engine import reading, writing
@@ -86,7 +86,7 @@ class Desk:
         batch = self._inserted(values)
         try:
             put_job(self._jobs, self._rows, batch, request_id)
-        except Overloaded:  # the keeper tries again
+        except (Overloaded, StorageFull):  # it is accepted, for its row is kept: the keeper tries again
             pass
         return self.get(batch.id, tenant)
 

@@ -8,11 +8,12 @@ from datetime import timedelta
 import pytest
 
 from llmapi.core.errors import CallEnded, JobNotCancellable, NotFound, PayloadTooLarge, ProviderThrottled
-from llmapi.core.errors import ProviderTimeout, StorageFull, ValidationFailed
+from llmapi.core.errors import Overloaded, ProviderTimeout, StorageFull, ValidationFailed
 from llmapi.core.lifetime import Lifetime
 from llmapi.jobs.threads import Threads
 from llmapi.tasks.batch_job import KIND
 from llmapi.tasks.batch_lines import lines_of
+from llmapi.tasks.batches import Desk
 from tests.servers.databases import Database
 from tests.tasks.batching import TEXT, House, Killed, line
 
@@ -288,6 +289,20 @@ def test_a_batch_whose_job_is_gone_gets_another(house):
     house.run()
     assert house.get(id).status == "completed"
     assert max(house.model.paid.values()) == 1
+
+
+@pytest.mark.parametrize("error", [Overloaded("full"), StorageFull("full")], ids=["queue", "disk"])
+def test_a_batch_whose_job_finds_no_room_is_accepted_once_and_gets_it_later(house, error):
+    class Full:
+        def put(self, *_, **__):
+            raise error
+
+    parts = house.batches
+    desk = Desk(house.engine, house.rows, parts.files, Full(), parts.keeper, now=house.clock)
+    id = desk.create("a", TEXT, house.upload(line(1))).id
+    house.clock.forward(seconds=31)
+    parts.keeper.look()
+    assert house.run() == {"batch": id, "status": "completed"}
 
 
 def test_a_queued_batch_is_cancelled_at_once_and_nothing_is_asked(house):
