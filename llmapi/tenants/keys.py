@@ -91,7 +91,7 @@ class Keyring:
 
     def holder(self, id: str, address: str) -> KeyHolder | None:
         """Return whom a key stands for by its public id, for who proved in another way that it is theirs."""
-        known, version = self._good.get(id), self._changes.version()
+        known, version = self._good.get(id) or self._wrong.get(id), self._changes.version()
         if known is None or known.version != version:
             known = self._looked_up(id, None)
             self._remember(id, known)
