@@ -1,12 +1,15 @@
 """A clock that a test sets, a bus that remembers, and jobs to play with."""
 
 import threading
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from llmapi.core.errors import CallEnded
 from llmapi.core.events import JobChanged
 from llmapi.jobs.job import Claim
 from llmapi.jobs.registry import Registry
+from llmapi.jobs.running import JobContext
 
 
 class Clock:
@@ -39,6 +42,26 @@ class Heard:
         with self._came:
             assert self._came.wait_for(lambda: self.statuses().count(status) >= times, 10), self.statuses()
         return [event for event in self.events if event.status == status][-1]
+
+
+class Held:
+    """A run that goes on until it is let go or its lifetime ends; `heeds` says whether it looks at the latter."""
+
+    def __init__(self, heeds: bool = True) -> None:
+        self.began = threading.Event()
+        self.let_go = threading.Event()
+        self.left = threading.Event()
+        self._heeds = heeds
+
+    def __call__(self, context: JobContext) -> Mapping[str, Any]:
+        if self._heeds:
+            context.lifetime.on_end(self.let_go.set)
+        self.began.set()
+        self.let_go.wait(10)
+        self.left.set()
+        if context.lifetime.ended:
+            raise CallEnded("The call was cancelled.")
+        return {"ran": context.attempt}
 
 
 def put(registry: Registry, **more: Any) -> str:

@@ -10,14 +10,14 @@ import pytest
 from sqlalchemy import Engine, event
 
 from llmapi.core.clock import utc_now
-from llmapi.core.errors import BadSetting, CallEnded
+from llmapi.core.errors import BadSetting
 from llmapi.jobs.celery_app import QUEUE
 from llmapi.jobs.engines import JobEngine, Pace, open_engine
 from llmapi.jobs.overview import due
 from llmapi.jobs.priorities import Rules
 from llmapi.jobs.registry import Registry
 from llmapi.jobs.running import JobContext, Run
-from tests.jobs.parts import Heard
+from tests.jobs.parts import Heard, Held
 from tests.servers.valkey import Valkey
 
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -45,22 +45,6 @@ def start(registry: Registry, engine: Engine) -> Iterator[Start]:
     yield begin
     for made in started:
         made.stop(0)
-
-
-class Held:
-    """A run that goes on until it is let go or its lifetime ends."""
-
-    def __init__(self) -> None:
-        self.began = threading.Event()
-        self.let_go = threading.Event()
-
-    def __call__(self, context: JobContext) -> dict[str, Any]:
-        context.lifetime.on_end(self.let_go.set)
-        self.began.set()
-        self.let_go.wait(10)
-        if context.lifetime.ended:
-            raise CallEnded("The call was cancelled.")
-        return {}
 
 
 def put(registry: Registry, tenant: str = "a", **more: Any) -> str:

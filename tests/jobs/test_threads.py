@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, text
 
-from llmapi.core.errors import CallEnded, JobNotCancellable, ProviderTimeout
+from llmapi.core.errors import JobNotCancellable, ProviderTimeout
 from llmapi.db.engine import writing
 from llmapi.jobs.registry import Bounds, Registry
 from llmapi.jobs.threads import JobContext, Run, Threads
-from tests.jobs.parts import Clock, Heard
+from tests.jobs.parts import Clock, Heard, Held
 from tests.servers.databases import Database
 
 Start = Callable[..., Threads]
@@ -36,26 +36,6 @@ def start(registry: Registry) -> Iterator[Start]:
     yield begin
     for threads in started:
         threads.stop(0)
-
-
-class Held:
-    """A run that goes on until it is let go or its lifetime ends; `heeds` says whether it looks at the latter."""
-
-    def __init__(self, heeds: bool = True) -> None:
-        self.began = threading.Event()
-        self.let_go = threading.Event()
-        self.left = threading.Event()
-        self._heeds = heeds
-
-    def __call__(self, context: JobContext) -> Mapping[str, Any]:
-        if self._heeds:
-            context.lifetime.on_end(self.let_go.set)
-        self.began.set()
-        self.let_go.wait(10)
-        self.left.set()
-        if context.lifetime.ended:
-            raise CallEnded("The call was cancelled.")
-        return {"ran": context.attempt}
 
 
 def put(registry: Registry, kind: str = "echo") -> str:
