@@ -6,14 +6,15 @@ from dataclasses import replace
 from datetime import datetime
 
 from llmapi.cache.keys import cache_key
-from llmapi.core.calls import NOTHING, Attempt, Call, Completion, Facts, Target, Usage
+from llmapi.core.calls import NOTHING, Attempt, Call, Completion, Facts, Usage
 from llmapi.core.clock import Monotonic, monotonic, utc_now
 from llmapi.core.contracts import Bus, Prices
 from llmapi.core.errors import LlmApiError
-from llmapi.core.events import KEPT, CallFinished
+from llmapi.core.events import CallFinished
 from llmapi.core.ids import new_id
-from llmapi.core.money import FREE, UNPRICED, Cost
+from llmapi.core.money import Cost
 from llmapi.core.reply import Handler, Reply
+from llmapi.gateway.billed import cost_of_answer, cost_of_attempts
 
 log = logging.getLogger(__name__)
 
@@ -79,12 +80,7 @@ class Telemetry:
         if error is not None:
             return self._failed(call, error, facts, usage)
         status = "ok" if reply.completed else "abandoned"
-        if facts.cache in KEPT:
-            return status, facts, usage, FREE
-        cost = self._prices.cost(Target(facts.provider, facts.model), usage)
-        if usage == NOTHING and cost.status == "priced":
-            cost = UNPRICED  # it cost something, but nobody counted the tokens (a stream left before its end)
-        return status, facts, usage, cost + self._lost(facts.attempts)
+        return status, facts, usage, cost_of_answer(self._prices, facts, usage)
 
     def _failed(
         self, call: Call, error: BaseException, facts: Facts, seen: Usage
@@ -93,7 +89,8 @@ class Telemetry:
         if call.cache.mode == "bypass":
             facts = replace(facts, cache="bypass")
         if not isinstance(error, LlmApiError):
-            return "internal_error", facts, seen, self._lost((Attempt(facts.provider, facts.model, "", 0.0, seen),))
+            lost = (Attempt(facts.provider, facts.model, "", 0.0, seen),)
+            return "internal_error", facts, seen, cost_of_attempts(self._prices, lost)
         attempts = error.attempts or (Attempt(facts.provider, facts.model, error.code, 0.0, error.usage),)
         last = attempts[-1]
         facts = replace(
@@ -103,9 +100,4 @@ class Telemetry:
             attempts=error.attempts,
             provider_time=error.provider_time,
         )
-        return error.code, facts, error.usage, self._lost(attempts)
-
-    def _lost(self, attempts: tuple[Attempt, ...]) -> Cost:
-        """Return what failed attempts were billed, each at the price of its own model."""
-        billed = [attempt for attempt in attempts if attempt.usage != NOTHING]
-        return sum((self._prices.cost(Target(a.provider, a.model), a.usage) for a in billed), FREE)
+        return error.code, facts, error.usage, cost_of_attempts(self._prices, attempts)

@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TypeVar
 
-from llmapi.core.calls import NOTHING, Call, Chunk, Completion, Facts, Target, Usage
+from llmapi.core.calls import NOTHING, Call, Chunk, Completion, Facts, Usage
 from llmapi.core.contracts import Prices
 from llmapi.core.errors import LlmApiError
-from llmapi.core.events import KEPT
 from llmapi.core.money import FREE
 from llmapi.core.reply import Handler, Reply
+from llmapi.gateway.billed import cost_of_answer, cost_of_attempts
 
 AT_ONCE = 16  # calls of one request
 Item = TypeVar("Item")
@@ -61,16 +61,12 @@ class Tab:
         with self._adding:
             self.facts.append(facts)
             self.usage += usage
-            if facts.cache not in KEPT:
-                billed = sum((attempt.usage for attempt in facts.attempts), usage)  # failed attempts may cost too
-                self.cost += self._prices.cost(Target(facts.provider, facts.model), billed)
+            self.cost += cost_of_answer(self._prices, facts, usage)
 
     def _add_failed(self, error: LlmApiError) -> None:
         with self._adding:
             self.usage += error.usage
-            for each in error.attempts:
-                if each.usage != NOTHING:
-                    self.cost += self._prices.cost(Target(each.provider, each.model), each.usage)
+            self.cost += cost_of_attempts(self._prices, error.attempts)
 
 
 def together(work: Callable[[Item], Result], items: Sequence[Item], most: int = AT_ONCE) -> list[Result]:
