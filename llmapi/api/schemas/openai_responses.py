@@ -9,7 +9,7 @@ from llmapi.api.schemas.fields import choice, flag, number, part, string, whole
 from llmapi.api.schemas.lean import Ignored, LeanSchema, Neutral
 from llmapi.api.schemas.openai_items import Items
 from llmapi.api.schemas.openai_parts import Json
-from llmapi.api.schemas.tools import LONGEST, MOST_TOOLS, WORDS
+from llmapi.api.schemas.tools import LONGEST, MOST_TOOLS, WORDS, described
 from llmapi.api.schemas.turns import each_of, tool_name, wrong
 
 FORMATS = ("text", "json_object", "json_schema")
@@ -73,18 +73,7 @@ def function(told: Any) -> Json:
     """Return one tool; raises ValidationError naming its wrong field."""
     if not isinstance(told, dict) or told.get("type") != "function":
         raise wrong("type", "Only functions can be called here.")
-    name = tool_name(told.get("name"), "name")
-    if name in WORDS:
-        raise wrong("name", "This word has a meaning of its own in tool_choice.")
-    description, parameters = told.get("description") or "", told.get("parameters") or {}
-    if not isinstance(description, str) or len(description) > LONGEST:
-        raise wrong("description", f"Must be a text of at most {LONGEST} characters.")
-    if not isinstance(parameters, dict):
-        raise wrong("parameters", "Must be a JSON schema.")
-    strict = bool(told.get("strict"))
-    return {
-        "type": "function", "name": name, "description": description, "parameters": parameters, "strict": strict
-    }
+    return {"type": "function", **described(told), "strict": bool(told.get("strict"))}
 
 
 class FunctionChoice(fields.Raw):

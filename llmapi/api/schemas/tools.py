@@ -55,14 +55,19 @@ def tool(told: Any) -> Json:
     function = told.get("function") if isinstance(told, dict) and told.get("type") == "function" else None
     if not isinstance(function, dict):
         raise wrong("type", "Must be {\"type\": \"function\", \"function\": {\"name\", …}}.")
-    name = tool_name(function.get("name"), "function.name")
+    return described(function, "function.")
+
+
+def described(function: Json, at: str = "") -> Json:
+    """Return name, description and parameters of a function; `at`: where in its tool they are, for ValidationError."""
+    name = tool_name(function.get("name"), f"{at}name")
     if name in WORDS:
-        raise wrong("function.name", "This word has a meaning of its own in tool_choice.")
+        raise wrong(f"{at}name", "This word has a meaning of its own in tool_choice.")
     description, parameters = function.get("description") or "", function.get("parameters") or {}
     if not isinstance(description, str) or len(description) > LONGEST:
-        raise wrong("function.description", f"Must be a text of at most {LONGEST} characters.")
+        raise wrong(f"{at}description", f"Must be a text of at most {LONGEST} characters.")
     if not isinstance(parameters, dict):
-        raise wrong("function.parameters", "Must be a JSON schema.")
+        raise wrong(f"{at}parameters", "Must be a JSON schema.")
     return {"name": name, "description": description, "parameters": parameters}
 
 
