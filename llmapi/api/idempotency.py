@@ -17,6 +17,7 @@ from flask import Flask, Response, g, request
 from llmapi.api.context import HELD, identity
 from llmapi.api.idempotency_streams import Recorded
 from llmapi.api.schemas.common import PRINTABLE
+from llmapi.api.under_way import ASKING
 from llmapi.core.errors import DuplicateRequestId, IdempotencyInProgress, IdempotencyKeyReused
 from llmapi.core.errors import LlmApiError, ValidationFailed
 from llmapi.gateway.idempotency import Keys
@@ -34,21 +35,7 @@ KEPT_HEADERS = ("Content-Type", "Location", "Cache-Status", "Server-Timing", "Pr
 STREAM = "text/event-stream"
 
 # The endpoints whose POST costs money.
-PAID = (
-    "text.GenerateText",
-    "code.GenerateCode",
-    "classify.Classify",
-    "chat.Chat",
-    "chat_completions.ChatCompletions",
-    "responses.Responses",
-    "embeddings.Embeddings",
-    "decisions.Decisions",
-    "jobs.Jobs",
-    "batches.Batches",
-    "cache.Warm",
-    "invoke.Invoke",
-    "query.Query",
-)
+PAID = (*ASKING, "jobs.Jobs", "batches.Batches", "cache.Warm")
 View = Callable[..., Any]
 
 

@@ -6,12 +6,11 @@ import structlog
 from flask import Flask, Response, g, request
 
 from llmapi.api.context import services
+from llmapi.api.under_way import ASKING
 
 log = structlog.get_logger("llmapi.access")
 QUIET = frozenset("probes.Livez probes.Readyz operations.Metrics stats.Stats docs.assets".split())
-TASKS = "text.GenerateText code.GenerateCode classify.Classify chat.Chat invoke.Invoke query.Query "
-DOORS = "chat_completions.ChatCompletions responses.Responses embeddings.Embeddings decisions.Decisions"
-TOLD = frozenset((TASKS + DOORS).split())  # a good call has its line already
+TOLD = frozenset(ASKING)  # a good call has its line already
 
 
 def install(app: Flask) -> None:
