@@ -22,13 +22,15 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from llmapi.cache.calibration import WINDOW
 from llmapi.cache.fixed import Fixed
 from llmapi.cache.freshness import gate
+from llmapi.cache.index import Index
+from llmapi.cache.index_numpy import Rows
 from llmapi.cache.policies import Policy, Vector
 from llmapi.cache.readings import Reading, read
 from llmapi.cache.vcache import VCache
@@ -52,22 +54,6 @@ class Verdict:
     judge: str | None = None  # the entry whose answer the fresh one is worth comparing with
     entry: str | None = None  # the best entry, served or not
     ticket: Any = None  # the policy's own notes on this look
-
-
-class Index(Protocol):
-    """Nearest entries by cosine; the one in memory is enough up to about 20,000 entries."""
-
-    def add(self, entry: str, vector: Vector) -> None:
-        """Put an entry, or replace its vector."""
-        ...
-
-    def remove(self, entry: str) -> None:
-        """Forget an entry; an unknown one is no error."""
-        ...
-
-    def nearest(self, vector: Vector, count: int) -> Sequence[tuple[str, float]]:
-        """Return up to `count` entries with their cosine, nearest first."""
-        ...
 
 
 class Meaning:
@@ -205,42 +191,3 @@ def open_policy(name: str, seed: int = 0) -> Policy:
     if name in ("vote", "vote:unverified"):
         return Voting(seed, verified=name == "vote")
     raise BadSetting(f"no policy of the cache by meaning is called {name!r}, known: vote, vcache, fixed:<threshold>")
-
-
-class Rows:
-    """The index in memory: one matrix, slots used again."""
-
-    def __init__(self) -> None:
-        self._matrix = np.zeros((0, 0), dtype=np.float32)
-        self._slots: dict[str, int] = {}
-        self._owners: list[str] = []
-
-    def add(self, entry: str, vector: Vector) -> None:
-        """Put an entry, or replace its vector."""
-        if (slot := self._slots.get(entry)) is None:
-            slot = len(self._owners)
-            self._owners.append(entry)
-            self._slots[entry] = slot
-        if slot >= len(self._matrix):
-            grown = np.zeros((max(64, 2 * len(self._matrix)), len(vector)), dtype=np.float32)
-            if slot:
-                grown[:slot] = self._matrix[:slot]
-            self._matrix = grown
-        self._matrix[slot] = vector
-
-    def remove(self, entry: str) -> None:
-        """Forget an entry; the last one takes its slot."""
-        if (slot := self._slots.pop(entry, None)) is None:
-            return
-        last = self._owners.pop()
-        if last != entry:
-            self._matrix[slot] = self._matrix[len(self._owners)]
-            self._owners[slot] = last
-            self._slots[last] = slot
-
-    def nearest(self, vector: Vector, count: int) -> Sequence[tuple[str, float]]:
-        """Return up to `count` entries with their cosine, nearest first."""
-        cosines = self._matrix[: len(self._owners)] @ vector if self._owners else np.zeros(0, dtype=np.float32)
-        some = np.argpartition(-cosines, count)[:count] if len(cosines) > count else np.arange(len(cosines))
-        some = some[np.argsort(-cosines[some], kind="stable")]
-        return [(self._owners[at], float(cosines[at])) for at in some]

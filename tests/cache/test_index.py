@@ -99,6 +99,21 @@ def test_an_entry_put_again_has_its_new_place_alone(index):
     assert [entry for entry, _ in found] == ["e"] and found[0][1] == pytest.approx(1.0, abs=0.002)
 
 
+def test_the_index_in_memory_finds_what_brute_force_finds_whatever_came_and_went():
+    dice, rows, held = np.random.default_rng(0), Rows(), {}
+    for step in range(600):
+        name = str(dice.integers(200))
+        if dice.random() < 0.3:
+            rows.remove(name)
+            held.pop(name, None)
+        else:
+            held[name] = vectors(1, seed=step)[0]
+            rows.add(name, held[name])
+    asked = vectors(1, seed=1000)[0]
+    wanted = sorted(held, key=lambda name: -float(held[name] @ asked))[:7]
+    assert [name for name, _ in rows.nearest(asked, 7)] == wanted
+
+
 def test_a_large_index_moves_into_the_graph_step_by_step_and_loses_nothing():
     index, rows = Growing(large=100), vectors(260)
     for number, row in enumerate(rows):

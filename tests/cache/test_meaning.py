@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from llmapi.cache.meaning import Meaning, Rows
+from llmapi.cache.meaning import Meaning
 from llmapi.core.errors import BadSetting
 
 POLICIES = ["vote", "vcache", "fixed:0.9"]
@@ -145,18 +145,3 @@ def test_what_was_learned_survives_json(policy):
 def test_an_unknown_policy_is_refused(name):
     with pytest.raises(BadSetting):
         Meaning(name)
-
-
-def test_the_index_in_memory_finds_what_brute_force_finds():
-    dice, rows, held = np.random.default_rng(0), Rows(), {}
-    for step in range(600):
-        name = str(dice.integers(200))
-        if dice.random() < 0.3:
-            rows.remove(name)
-            held.pop(name, None)
-        else:
-            held[name] = unit(dice.normal(size=8))
-            rows.add(name, held[name])
-    asked = unit(dice.normal(size=8))
-    wanted = sorted(held, key=lambda name: -float(held[name] @ asked))[:7]
-    assert [name for name, _ in rows.nearest(asked, 7)] == wanted
