@@ -118,7 +118,7 @@ class BatchJob:
         run = Run(batch, owner, self._doors[batch.endpoint], job.lifetime)
         if batch.status == "validating" and not self._read(run):
             return self._told(id)
-        if not self._time_is_over(batch):
+        if batch.status != "cancelling" and not self._time_is_over(batch):
             self._work(run, job)
         return self._left(run)
 

@@ -356,6 +356,17 @@ def test_a_cancel_that_was_cut_short_reaches_the_run_all_the_same(house):
     assert house.jobs.heartbeat(claim) == "cancel"
 
 
+def test_a_run_of_a_batch_that_is_to_be_cancelled_asks_nothing(house):
+    id = house.put(*(line(n) for n in range(50)))
+    house.model.behaviour = lambda text, call: house.batches.job.drain()
+    house.run()
+    asked, house.batches = len(house.model.paid), house.opened()
+    _, owner = house.rows.take(id)
+    house.rows.change(id, owner, status="cancelling")  # and the process that was to end the job is gone
+    assert house.run() == {"batch": id, "status": "cancelled"}
+    assert len(house.model.paid) == asked < 50
+
+
 def test_a_stop_finishes_what_is_under_way_and_passes_on_the_rest(house):
     id = house.put(*(line(n) for n in range(100)))
 
