@@ -7,12 +7,12 @@ from typing import Any
 import orjson
 
 from llmapi.core.calls import Call, Chunk, Completion, Message, TokenLogprobs, Tool, ToolCall, whole
-from llmapi.core.errors import ContextTooLong, UnreadableAnswer, ValidationFailed
+from llmapi.core.errors import UnreadableAnswer, ValidationFailed
 from llmapi.tasks.answers import Json
-from llmapi.tasks.asking import Ask, Tally, follow_up
+from llmapi.tasks.asking import Ask
 from llmapi.tasks.runner import Plan, StreamEvent, Wanted
 from llmapi.tasks.tab import Tab
-from llmapi.tasks.text import FOLLOW_THE_SCHEMA, read_text
+from llmapi.tasks.text import FOLLOW_THE_SCHEMA, answered, read_text, schema_of, worth_keeping
 
 __all__ = ["ChatTask", "chat_call", "read_chat"]
 
@@ -49,7 +49,7 @@ def chat_call(base: Call, wanted: Wanted, system: str = "") -> Call:
     wanted: `messages` (role, content, tool_calls, tool_call_id), `tools` (name, description, parameters),
         `tool_choice`, `response_format` (schema), `logprobs`, `top_logprobs`
     """
-    schema = _schema(wanted.get("response_format"))
+    schema = schema_of(wanted.get("response_format"))
     logprobs = max(1, wanted.get("top_logprobs", 0)) if wanted.get("logprobs") else 0
     for needed in ("tools", "logprobs"):
         if wanted.get(needed):
@@ -61,7 +61,7 @@ def chat_call(base: Call, wanted: Wanted, system: str = "") -> Call:
         tool_choice=wanted.get("tool_choice", ""),
         schema=schema,
         logprobs=logprobs,
-        good=lambda answer: _worth_keeping(answer, schema),
+        good=lambda answer: worth_keeping(answer, schema),
     )
 
 
@@ -80,22 +80,8 @@ def only_able(base: Call, ability: str) -> Call:
 
 
 def answer_chat(ask: Ask, call: Call, wanted: Wanted) -> Json:
-    """Ask and read; an unreadable answer goes back once with what is wrong with it; raises UnreadableAnswer."""
-    asked = Tally(ask)
-    answer = asked(call)
-    try:
-        return read_chat(answer, call.schema, wanted)
-    except UnreadableAnswer as error:
-        first = error
-    try:
-        answer = asked(follow_up(call, answer, f"{first.message}\nAnswer again with the JSON value alone."))
-        return read_chat(answer, call.schema, wanted)
-    except ContextTooLong as error:  # the question fitted, the question with its answer did not
-        first.usage = error.usage
-        raise first from error
-    except UnreadableAnswer as error:
-        error.usage = asked.usage
-        raise
+    """Ask for the turn and read it."""
+    return answered(ask, call, lambda answer: read_chat(answer, call.schema, wanted))
 
 
 def read_chat(answer: Completion, schema: Mapping[str, Any] | None, wanted: Wanted) -> Json:
@@ -205,20 +191,3 @@ def _turns(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
 
 def _call(index: int, call: Mapping[str, Any]) -> ToolCall:
     return ToolCall(index, call["id"], call["function"]["name"], call["function"]["arguments"])
-
-
-def _schema(response_format: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    if response_format is None:
-        return None
-    from llmapi.tasks.json_schemas import check_schema  # with all it needs 40 ms, for those who ask for JSON
-
-    schema: Mapping[str, Any] = response_format["schema"]
-    check_schema(schema)
-    return schema
-
-
-def _worth_keeping(answer: Completion, schema: Mapping[str, Any] | None) -> bool:
-    try:
-        return answer.finish == "stop" and bool(read_text(answer, schema)["text"].strip())
-    except UnreadableAnswer:
-        return False

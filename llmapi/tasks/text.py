@@ -1,6 +1,6 @@
 """Text generation: a prompt or a conversation in, text or a checked JSON value out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -12,6 +12,8 @@ from llmapi.tasks.asking import Ask, Tally, follow_up
 from llmapi.tasks.json_answers import read_json
 
 __all__ = ["answer_text", "read_text", "text_call"]
+
+Read = Callable[[Completion], dict[str, Any]]  # raises UnreadableAnswer
 
 FOLLOW_THE_SCHEMA = (
     "Answer with one JSON value that follows this JSON schema, and with nothing else: no explanation, no code fence.\n"
@@ -32,7 +34,7 @@ def text_call(
     vendor can be held to a schema either, so the schema stands in the call and in the words.
     """
     turns = _turns(prompt, messages)
-    schema = _schema(response_format)
+    schema = schema_of(response_format)
     rules = [system, *(turn.text for turn in turns if turn.role == "system")]
     if schema is not None:
         rules.append(FOLLOW_THE_SCHEMA + orjson.dumps(schema).decode())
@@ -40,7 +42,7 @@ def text_call(
     front = [Message("system", rule)] if rule else []
     said = [turn for turn in turns if turn.role != "system"]
     return replace(
-        base, messages=(*front, *said), schema=schema, good=lambda answer: _worth_keeping(answer, schema)
+        base, messages=(*front, *said), schema=schema, good=lambda answer: worth_keeping(answer, schema)
     )
 
 
@@ -60,16 +62,21 @@ def read_text(answer: Completion, schema: Mapping[str, Any] | None) -> dict[str,
 
 
 def answer_text(ask: Ask, call: Call) -> dict[str, Any]:
+    """Ask for a text and read it."""
+    return answered(ask, call, lambda answer: read_text(answer, call.schema))
+
+
+def answered(ask: Ask, call: Call, read: Read) -> dict[str, Any]:
     """Ask and read; an unreadable answer goes back once with what is wrong with it; raises UnreadableAnswer."""
     asked = Tally(ask)
     answer = asked(call)
     try:
-        return read_text(answer, call.schema)
+        return read(answer)
     except UnreadableAnswer as error:
         first = error
     try:
         answer = asked(follow_up(call, answer, f"{first.message}\nAnswer again with the JSON value alone."))
-        return read_text(answer, call.schema)
+        return read(answer)
     except ContextTooLong as error:  # the question fitted, the question with its answer did not
         first.usage = error.usage
         raise first from error
@@ -89,7 +96,8 @@ def _turns(prompt: str | None, messages: Sequence[Mapping[str, str]] | None) -> 
     return turns
 
 
-def _schema(response_format: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+def schema_of(response_format: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return the schema an answer is to follow, None for plain text; raises ValidationFailed."""
     if response_format is None:
         return None
     from llmapi.tasks.json_schemas import check_schema  # with all it needs 40 ms, for those who ask for JSON
@@ -99,7 +107,8 @@ def _schema(response_format: Mapping[str, Any] | None) -> Mapping[str, Any] | No
     return schema
 
 
-def _worth_keeping(answer: Completion, schema: Mapping[str, Any] | None) -> bool:
+def worth_keeping(answer: Completion, schema: Mapping[str, Any] | None) -> bool:
+    """Say whether an answer is whole and can be read."""
     try:
         return answer.finish == "stop" and bool(read_text(answer, schema)["text"].strip())
     except UnreadableAnswer:
