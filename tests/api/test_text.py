@@ -6,6 +6,7 @@ from tests.api.reading import events_of
 from tests.fakes.behaviours import Answer, Blocked, Empty
 
 ASKED = {"prompt": "Write about the sea."}
+NO_STORE = {"Cache-Control": "no-store"}
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 FORMAT = {"type": "json_schema", "schema": CITY}
 
@@ -80,8 +81,11 @@ def test_cache_control_says_the_same(client, gemini):
     fresh = client.post("/v1/text/generate", json=ASKED, headers={"Cache-Control": "no-cache"})
     kept = client.post("/v1/text/generate", json=ASKED, headers={"Cache-Control": "only-if-cached"})
     assert (fresh.json["output"]["text"], kept.json["output"]["text"]) == ("two", "two")
-    unkept = client.post("/v1/text/generate", json=ASKED, headers={"Cache-Control": "no-store"})
+    unkept = client.post("/v1/text/generate", json=ASKED, headers=NO_STORE)
     assert unkept.json["cache"]["status"] == "bypass"
+    tagged = client.post("/v1/text/generate", json={**ASKED, "cache": {"tags": ["a"]}}, headers=NO_STORE)
+    asked = client.post("/v1/text/generate", json={**ASKED, "cache": {"mode": "use"}}, headers=NO_STORE)
+    assert [answer.json["cache"]["status"] for answer in (tagged, asked)] == ["bypass", "hit"]
 
 
 def test_only_without_a_kept_answer_is_a_documented_problem(client, gemini):

@@ -17,9 +17,9 @@ def printable(text: str) -> None:
 
 class CacheWish(Schema):
     mode = choice(
-        "`use` kept answers, `refresh` them, `bypass` the cache, or take `only` a kept one",
+        "`use` kept answers, `refresh` them, `bypass` the cache, or take `only` a kept one; left out: what"
+        " Cache-Control says, else `use`",
         ("use", "refresh", "bypass", "only"),
-        load_default="use",
     )
     ttl = number("Seconds to keep this answer, and the oldest kept answer to accept", 1, 31_536_000)
     stale_while_revalidate = number(
