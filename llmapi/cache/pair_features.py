@@ -7,7 +7,7 @@ from typing import Final
 from llmapi.cache import words
 from llmapi.cache.lexicon import Lexicon
 from llmapi.cache.readings import Reading
-from llmapi.cache.vetoes import conflict, opposed
+from llmapi.cache.vetoes import conflict, opposites
 
 NAMES: Final = (
     "cosine", "near", "jaccard", "weighted", "contained", "odd_more", "odd_less", "count_more", "count_less",
@@ -32,9 +32,11 @@ def features(a: Reading, b: Reading, cosine: float, lexicon: Lexicon) -> list[fl
     row += _overlap(a, b, only_a, only_b, shared, lexicon)
     row += _alignment(only_a, only_b, lexicon)
     row += _payload(a, b)
-    row += _polarity(a, b, only_a, only_b)
+    turned = opposites({word for _, word in only_a}, {word for _, word in only_b})
+    swapped = opposites(a.operators - b.operators, b.operators - a.operators)
+    row += _polarity(a, b, turned, swapped)
     row += _shape(a, b)
-    row += _verdicts(a, b, only_a, only_b, row)
+    row += _verdicts(a, b, only_a, only_b, turned + swapped, row)
     return row
 
 
@@ -110,18 +112,9 @@ def _payload(a: Reading, b: Reading) -> list[float]:
     ]
 
 
-def opposites(only_a: Odd, only_b: Odd) -> int:
-    """Count pairs of antonyms, one word on each side."""
-    return sum(opposed(x, y) for _, x in only_a for _, y in only_b)
-
-
-def _polarity(a: Reading, b: Reading, only_a: Odd, only_b: Odd) -> list[float]:
-    little_a = [(w, w) for w in a.operators - b.operators]
-    little_b = [(w, w) for w in b.operators - a.operators]
+def _polarity(a: Reading, b: Reading, turned: int, swapped: int) -> list[float]:
     negation = (a.negations - b.negations) % 2
-    turned = opposites(only_a, only_b)
-    swapped = opposites(little_a, little_b)
-    differ = len(little_a) + len(little_b)
+    differ = len(a.operators ^ b.operators)
     odd = (negation + turned + swapped) % 2
     union = a.functions | b.functions
     return [
@@ -186,15 +179,15 @@ def _longest_run(a: Sequence[str], b: Sequence[str]) -> int:
     return row[-1]
 
 
-def _verdicts(a: Reading, b: Reading, only_a: Odd, only_b: Odd, row: Sequence[float]) -> list[float]:
+def _verdicts(
+    a: Reading, b: Reading, only_a: Odd, only_b: Odd, antonyms: int, row: Sequence[float]
+) -> list[float]:
     """Return what several of the features say together."""
     held = dict(zip(NAMES, row, strict=False))
-    little_a, little_b = a.operators - b.operators, b.operators - a.operators
-    flips = (a.negations - b.negations) % 2 + opposites(only_a, only_b)
-    flips += opposites([(w, w) for w in little_a], [(w, w) for w in little_b])
+    flips = (a.negations - b.negations) % 2 + antonyms
     past = bool(words.PAST & set(a.words)) != bool(words.PAST & set(b.words))
     numbers = a.numbers != b.numbers
-    odd = bool(only_a or only_b or little_a or little_b or numbers or held["quotes_differ"])
+    odd = bool(only_a or only_b or a.operators != b.operators or numbers or held["quotes_differ"])
     turns = held["roles"] * held["weighted"]
     reordered = sorted(a.words) == sorted(b.words) and held["inversions"] > 0
     clause = _clause(a, b, only_a, only_b)

@@ -1,5 +1,7 @@
 """What must agree before one answer may serve two questions: payload, numbers, dates, units, negation, formats."""
 
+from collections.abc import Set
+
 from llmapi.cache import words
 from llmapi.cache.readings import Reading, read
 
@@ -23,11 +25,20 @@ def _turned(a: Reading, b: Reading) -> bool:
         return False
     only_a = set(a.words) - set(b.words) - words.NEGATIONS
     only_b = set(b.words) - set(a.words) - words.NEGATIONS
-    return not any(opposed(x, y) for x in only_a for y in only_b)
+    return not opposites(only_a, only_b)
 
 
-def opposed(x: str, y: str) -> bool:
-    """Say whether two words are antonyms by the list, by a prefix or by -ful and -less."""
-    if (x, y) in words.ANTONYMS or x.replace("ful", "less") == y or y.replace("ful", "less") == x:
-        return True
-    return any(x == p + y or y == p + x for p in words.PREFIXES)
+def opposites(left: Set[str], right: Set[str]) -> int:
+    """Count the pairs of antonyms, one word on each side; no word by word, for long texts have thousands of pairs."""
+    lessened: dict[str, set[str]] = {}
+    for word in right:
+        if "ful" in word:
+            lessened.setdefault(word.replace("ful", "less"), set()).add(word)
+    return sum(len(right & antonyms(word) | lessened.get(word, set())) for word in left)
+
+
+def antonyms(word: str) -> set[str]:
+    """Return what would be a word's antonyms by the list, by a prefix or by -ful and -less."""
+    found = {prefix + word for prefix in words.PREFIXES} | words.ANTONYMS.get(word, frozenset())
+    found |= {word.removeprefix(prefix) for prefix in words.PREFIXES if word.startswith(prefix)}
+    return found | ({word.replace("ful", "less")} if "ful" in word else set())

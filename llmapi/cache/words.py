@@ -74,7 +74,10 @@ ascend descend|ingress egress
 """
 
 _PAIRS: Final = [pair.split() for pair in _ANTONYMS.replace("\n", "|").split("|") if pair.strip()]
-ANTONYMS: Final = frozenset((a, b) for a, b in _PAIRS) | frozenset((b, a) for a, b in _PAIRS)
+ANTONYMS: Final = {
+    word: frozenset(other for pair in _PAIRS if word in pair for other in pair if other != word)
+    for word in {word for pair in _PAIRS for word in pair}
+}
 
 PREFIXES: Final = ("un", "in", "im", "ir", "il", "dis", "non", "de", "mis", "anti")  # unhappy is not happy
 

@@ -3,10 +3,13 @@
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from llmapi.cache import words
 from llmapi.cache.freshness import cues
 from llmapi.cache.readings import LONGEST, read
-from llmapi.cache.vetoes import vetoed
+from llmapi.cache.vetoes import opposites, vetoed
 
 REFUSED = [
     ("numbers", "Name 4 rivers in Peru", "Name 9 rivers in Peru"),
@@ -52,3 +55,31 @@ def test_a_text_made_to_be_hard_is_read_as_quickly_as_any(sign):
     read(sign * LONGEST)
     cues(sign * LONGEST)
     assert time.thread_time() - begun < 0.1  # 0.6 where the end is looked for from each sign anew
+
+
+def opposed(x, y):
+    """Say of two words what opposites() counts of many."""
+    if y in words.ANTONYMS.get(x, ()) or y != x and y in (x.replace("ful", "less"), x.replace("less", "ful")):
+        return True
+    return any(x == prefix + y or y == prefix + x for prefix in words.PREFIXES)
+
+
+ROOTS = st.sampled_from("after before less more happy use useful useless port import unuse".split())
+SIDES = st.sets(st.builds(str.__add__, st.sampled_from(["", "un", "im", "non"]), ROOTS))
+
+
+@given(SIDES, SIDES)
+def test_antonyms_are_counted_as_by_trying_every_pair(left, right):
+    assert opposites(left - right, right - left) == sum(opposed(x, y) for x in left - right for y in right - left)
+
+
+def test_both_words_of_every_listed_pair_know_each_other():
+    assert opposites({"above"}, {"below"}) == opposites({"below"}, {"above"}) == 1
+    assert opposites({"buy"}, {"below"}) == 0
+
+
+def test_long_texts_are_not_compared_word_by_word():
+    left, right = ({f"{side}{number}" for number in range(2000)} for side in ("unlike", "other"))
+    begun = time.thread_time()
+    assert opposites(left, right) == 0
+    assert time.thread_time() - begun < 0.3  # of the four million pairs it would be seconds
