@@ -1,72 +1,13 @@
-"""Answers by meaning on the gateway's line: who gets one, who never does, what is told and what is learned."""
+"""Answers by meaning on the gateway's line: who gets one, who never does, and what is told."""
 
-import threading
-import time
-
-import numpy as np
 import pytest
 
-from llmapi.cache.memory import MemoryCache
-from llmapi.cache.semantic import Spaces
-from llmapi.core.calls import CacheWish, Completion, Facts, Message, Target, Tool, Usage
+from llmapi.core.calls import CacheWish, Completion, Message, Target, Tool, Usage
 from llmapi.core.errors import CacheMiss
 from llmapi.core.kept import Mark
-from llmapi.core.reply import Reply
-from llmapi.gateway.recipe import build_gateway
-from llmapi.gateway.semantic import Semantic
 from llmapi.gateway.semantic_rules import Rules
-from tests.gateway.conftest import KeptEvents, PennyPrices, ScriptedProvider, a_call
-
-CITIES = ("France", "Spain", "Peru", "Japan", "Norway", "Kenya")
-FORMS = ("What is the capital of {}?", "Tell me the capital city of {}", "Name the capital of {}")
-
-
-class Letters:
-    """An embedder of the test's: near are texts of like words, however they stand."""
-
-    def __init__(self):
-        self.asked = []
-
-    def embed(self, texts):
-        self.asked += texts
-        return [tuple(self._vector(text)) for text in texts]
-
-    def _vector(self, text):
-        vector = np.zeros(64, dtype=np.float32)
-        for word in text.lower().strip("?.").split():
-            vector += np.random.default_rng(sum(map(ord, word)) * 31 + len(word)).normal(size=64)
-        return vector / np.linalg.norm(vector)
-
-
-def about(call):
-    """Answer with the last word of the question."""
-    word = call.messages[-1].text.rpartition(" ")[2].strip("?").lower()
-    return Reply.of(Completion(f"About {word}.", Usage(5, 2), "stop"), Facts())
-
-
-class Line:
-    """A gateway with the cache by meaning, on which questions are asked."""
-
-    def __init__(self, *, policy="fixed:0.8", rules=Rules(), judge=None, share=1.0, answer=about, clock=time.time):
-        self.provider, self.bus, self.embedder = ScriptedProvider("p", answer), KeptEvents(), Letters()
-        self.spaces = Spaces(policy, clock=clock)
-        self.semantic = Semantic(
-            lambda: self.spaces, lambda: self.embedder, rules, judge=judge, judge_share=share, clock=clock
-        )
-        self.cache = MemoryCache(1000, 3600.0)
-        self.gateway = build_gateway(
-            providers={"p": self.provider},
-            cache=self.cache,
-            bus=self.bus,
-            prices=PennyPrices(),
-            semantic=self.semantic,
-        )
-
-    def ask(self, text, *, mode="use", max_error=0.05, ttl=None, **said):
-        wish = CacheWish(mode, ttl, max_error)
-        said.setdefault("messages", (Message("user", text),))
-        reply = self.gateway(a_call(cache=wish, **said))
-        return reply.completion().text, reply.facts
+from tests.gateway.by_meaning import Line
+from tests.gateway.conftest import a_call
 
 
 @pytest.fixture
@@ -278,60 +219,3 @@ def test_ten_thousand_calls_with_the_same_text_get_nothing_from_another_namespac
             line.ask("", mode="only", **elsewhere(number))
         reasons.append(raised.value.details["reason"])
     assert set(reasons) == {"cold"} and len(line.provider.asked) == len(homes)
-
-
-class Judge:
-    """Says what it is told to, and remembers that it was asked."""
-
-    def __init__(self, says=True):
-        self.says, self.asked, self.heard = says, [], threading.Event()
-
-    def __call__(self, call, kept, fresh):
-        self.asked.append((kept, fresh))
-        self.heard.set()
-        return self.says
-
-    def close(self):
-        pass
-
-
-def questions(line):
-    for form in FORMS:
-        for city in CITIES:
-            line.ask(form.format(city))
-
-
-def test_doubtful_answers_are_judged_behind_the_caller_within_a_share_of_the_requests():
-    judge = Judge()
-    line = Line(policy="vcache", judge=judge, share=0.2, answer=lambda call: Reply.of(
-        Completion(call.messages[-1].text, Usage(5, 2), "stop"), Facts()
-    ))
-    questions(line)
-    assert judge.heard.wait(5.0)
-    line.semantic.close()
-    assert 1 <= len(judge.asked) <= 0.2 * len(CITIES) * len(FORMS)
-
-
-def test_nobody_is_asked_to_judge_while_no_one_asks_for_answers_by_meaning():
-    judge = Judge()
-    line = Line(policy="vcache", judge=judge)
-    for form in FORMS:
-        line.ask(form.format("Peru"), max_error=None)
-    line.semantic.close()
-    assert judge.asked == []
-
-
-def test_without_a_judge_equal_words_are_equal_answers():
-    line = Line(policy="vcache", share=0.0)
-    questions(line)
-    assert line.spaces.stats()["labels"] > 0
-
-
-def test_a_classification_is_compared_by_its_label_for_nothing():
-    judge = Judge()
-    line = Line(policy="vcache", judge=judge, answer=Completion("A.", Usage(5, 1), "stop"))
-    for form in FORMS:
-        text = f"<text>\n{form.format('Peru')}\n</text>"
-        line.ask(text, task="classify", messages=(Message("system", "labels"), Message("user", text)))
-    line.semantic.close()
-    assert judge.asked == [] and line.spaces.stats()["labels"] == len(FORMS) - 1
