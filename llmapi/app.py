@@ -10,7 +10,7 @@ from flask.json.provider import DefaultJSONProvider
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from llmapi.api import auditing, auth, docs, errors, idempotency, limits, observing, under_way
+from llmapi.api import auditing, auth, docs, errors, followers, idempotency, limits, observing, under_way
 from llmapi.api.health import bp as operations
 from llmapi.api.health import probes
 from llmapi.api.legacy import bp as invoke
@@ -114,6 +114,7 @@ def create_app(services: Services) -> Flask:
     for blueprint in (*BLUEPRINTS, probes, docs.front):
         api.register_blueprint(blueprint)
     under_way.install(app, services.under_way, under_way.most_by(services.plans, settings.quotas.key_concurrency))
+    followers.install(app, followers.Followers(settings.threads))
     idempotency.install(app, services.idempotency)
     if settings.docs:
         docs.install(app, api.document)

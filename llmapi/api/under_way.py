@@ -32,7 +32,8 @@ MostOf = Callable[[Identity], int]
 def install(app: Flask, under_way: UnderWay, most_of: MostOf) -> None:
     """Wrap the views of ASKING; before idempotency, for a repeat that gets its answer again is no work."""
     for endpoint in ASKING:
-        app.view_functions[endpoint] = counted(app, under_way, most_of, app.view_functions[endpoint])
+        view = app.view_functions[endpoint]
+        app.view_functions[endpoint] = counted(app, lambda: taken(under_way, most_of, identity()), view, "POST")
 
 
 def most_by(plans: Plans, usual: int) -> MostOf:
@@ -51,13 +52,16 @@ def taken(under_way: UnderWay, most_of: MostOf, who: Identity) -> Callable[[], N
     return under_way.enter(who.tenant, who.payer.key or who.name, most) if most else None
 
 
-def counted(app: Flask, under_way: UnderWay, most_of: MostOf, view: View) -> View:
-    """Return a view that is only entered while its caller has a place."""
+def counted(app: Flask, enter: Callable[[], Callable[[], object] | None], view: View, method: str) -> View:
+    """Return a view that is only entered while its caller has a place.
+
+    enter: takes it and returns what gives it back, None if there is no limit
+    """
 
     def answer(**arguments: Any) -> Any:
-        if request.method != "POST":
+        if request.method != method:
             return view(**arguments)
-        leave = taken(under_way, most_of, identity())
+        leave = enter()
         if leave is None:
             return view(**arguments)
         try:

@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from pydantic import SecretStr
 
 from tests.api.reading import events_of
 from tests.api.test_jobs import TEXT
@@ -112,3 +113,23 @@ def test_a_stream_ends_when_its_job_is_deleted_and_when_the_service_stops(quiet)
 
 def test_an_unknown_job_has_no_stream(client):
     assert client.get("/v1/jobs/job_unknown/events").json["code"] == "not_found"
+
+
+def test_readers_of_events_hold_a_share_of_the_threads_at_most(make):
+    keys = {"auth": "required", "api_keys": tuple(SecretStr(f"{tenant}:key-of-{tenant}") for tenant in "abc")}
+    client = make(job_workers=0, threads=8, **keys)
+    by = {tenant: {"X-API-Key": f"key-of-{tenant}"} for tenant in "abc"}
+    jobs = {tenant: client.post("/v1/jobs", json=TEXT, headers=by[tenant]).json["id"] for tenant in "abc"}
+
+    def ask(tenant):
+        return client.get(f"/v1/jobs/{jobs[tenant]}/events", headers=by[tenant], buffered=False)
+
+    first, *others = ask("a"), ask("a"), ask("b"), ask("b")
+    refused = ask("a"), ask("b"), ask("c")
+    assert [(each.status_code, each.headers["Retry-After"]) for each in refused] == [(503, "5")] * 3
+    first.close()
+    others.append(ask("c"))
+    assert {each.status_code for each in others} == {200}
+    assert client.get(f"/v1/jobs/{jobs['a']}", headers=by["a"]).status_code == 200
+    for each in others:
+        each.close()
