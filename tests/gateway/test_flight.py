@@ -122,7 +122,7 @@ def test_a_dead_leader_is_replaced_and_what_it_brings_later_is_not_kept(process,
 
 def test_a_living_leader_keeps_its_lease_however_long_it_asks(process, valkey):
     gate = Gate()
-    leader = process([gate, HELLO.chunk()], lease=1.5)  # seconds: a third of it is less than a busy machine needs
+    leader = process([gate, HELLO.chunk()], lease=1.5)
     thread = threading.Thread(target=leader.ask)
     thread.start()
     assert gate.come.wait(PATIENCE)
