@@ -59,7 +59,8 @@ class Hold:
         """Put the most it can have cost into the row of a call whose tokens nobody counted."""
         if row["pricing"] == OWN_KEY:
             return
-        uncounted = event.cost.nanos is None or (event.status != "ok" and (self.open or self.begun))
+        asked = self.open and (event.attempts or event.status == "internal_error")  # else another stayed, and pays
+        uncounted = event.cost.nanos is None or (event.status != "ok" and bool(asked or self.begun))
         if event.cache in KEPT:
             uncounted = False  # who stayed with the answer to its end pays for it, but not for askings before it
         doubt = self.doubt + (self.asking if uncounted else 0)

@@ -173,8 +173,9 @@ class Reader:
         """Return this reader's reply once the first chunk is there; raises what came instead, having left."""
         try:
             self._next()
-        except BaseException:
+        except BaseException as error:
             self.close()
+            self._tell_attempts(error)
             raise
         upstream = self.stream.upstream
         facts = upstream.facts if upstream is not None else Facts()
@@ -182,6 +183,12 @@ class Reader:
             facts = replace(facts, cache="coalesced", attempts=(), provider_time=0.0)
         self._reply = Reply(self, facts)
         return self._reply
+
+    def _tell_attempts(self, error: BaseException) -> None:
+        """Let a failure say what was asked, if this reader pays for it: who left the answer to others asked nobody."""
+        upstream = self.stream.upstream
+        if isinstance(error, LlmApiError) and not error.attempts and upstream is not None and self.stream.pays(self):
+            error.attempts = upstream.facts.attempts
 
     def raise_if_dead(self) -> None:
         """Raise what a caller is told whose time is over."""

@@ -1,5 +1,6 @@
 """No call is made that a hard budget has no room for, and what failed attempts may cost is held too."""
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from llmapi.cache.memory import MemoryCache
 from llmapi.core.calls import Chunk, Target, Tool, Usage
 from llmapi.core.errors import (
     BudgetExceeded,
+    CallEnded,
     ProviderHungUp,
     ProviderInvalid,
     ProviderRefused,
@@ -18,6 +20,7 @@ from llmapi.core.errors import (
     UnpricedModel,
 )
 from llmapi.core.identity import NOBODY
+from llmapi.core.lifetime import Lifetime
 from llmapi.core.routing import Policy
 from llmapi.costs.postings import verify
 from llmapi.db.engine import reading
@@ -26,7 +29,7 @@ from llmapi.events.bus import EventBus
 from llmapi.gateway.budget import Budgeting, surely_free
 from llmapi.gateway.recipe import build_gateway
 from tests.costs.books import TOKEN, Books, TokenPrices
-from tests.gateway.conftest import HELLO, ScriptedProvider, a_call, run
+from tests.gateway.conftest import HELLO, PATIENCE, ScriptedProvider, a_call, run
 
 MOST = (64 + 16 + 5 + 256) * TOKEN  # of a_call(): the preamble, a message's frame, its bytes, and max_tokens
 COST = 7 * TOKEN  # of HELLO
@@ -207,6 +210,54 @@ def test_of_those_who_share_an_answer_one_pays(engine):
     assert sum(row.cost for row in rows) == COST * len(house.providers["p"].asked)
     assert house.held_and_spent() == (0, sum(row.cost for row in rows))
     assert verify(engine) == []
+
+
+class Joining(Lifetime):
+    """A life that tells when its call has joined another."""
+
+    def __init__(self):
+        super().__init__(60.0)
+        self.joined = threading.Event()
+
+    def on_end(self, tell):
+        self.joined.set()
+        return super().on_end(tell)
+
+
+def test_who_leaves_before_the_first_word_pays_nothing_when_another_stays(engine):
+    asker, other = Lifetime(60.0), Joining()
+
+    def leave(_):
+        threads[1].start()
+        assert other.joined.wait(PATIENCE)
+        asker.end()
+
+    house = House(engine, p=ScriptedProvider("p", [leave, Chunk("a", Usage(5, 2), "stop")])).budget(10 * MOST)
+    lives, ended = (asker, other), []
+
+    def ask(life):
+        try:
+            ended.append(house.handle(a_call(lifetime=life)).completion().text)
+        except CallEnded as error:
+            ended.append(error.code)
+
+    threads = [threading.Thread(target=ask, args=(life,)) for life in lives]
+    threads[0].start()
+    threads[0].join(PATIENCE)
+    threads[1].join(PATIENCE)
+    assert sorted(ended) == ["a", "cancelled"]
+    assert sorted((row.status, row.cost) for row in house.books.rows()) == [("cancelled", 0), ("ok", COST)]
+    assert house.held_and_spent() == (0, COST)
+
+
+def test_who_leaves_before_the_first_word_and_was_alone_pays_the_most(engine):
+    life = Lifetime(60.0)
+    script = [lambda _: life.end(), Chunk("a", Usage(5, 2), "stop")]
+    house = House(engine, p=ScriptedProvider("p", script)).budget(10 * MOST, level="model", name="p/m")
+    with pytest.raises(CallEnded):
+        house.handle(a_call(lifetime=life)).completion()
+    assert [(row.provider, row.cost, row.pricing) for row in house.books.rows()] == [("p", MOST, "bound")]
+    assert house.held_and_spent() == (0, MOST)
 
 
 def test_an_asking_nobody_heard_of_is_booked_although_another_pays_for_the_answer(engine):
