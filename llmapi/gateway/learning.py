@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -78,7 +79,13 @@ class Learning:
         self._room = threading.BoundedSemaphore(WAITING)
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="by-meaning")
         self._due = clock() + EVERY
-        self.judged = 0
+        self._counting = threading.Lock()
+        self._judged: Counter[str] = Counter()
+
+    def judged(self, tenant: str | None) -> int:
+        """Return how often a judge was asked for a tenant; None: for all."""
+        with self._counting:
+            return self._judged.total() if tenant is None else self._judged[tenant]
 
     def asked(self, call: Call) -> None:
         """Note a request by meaning."""
@@ -112,7 +119,8 @@ class Learning:
     def _ask(
         self, judge: Judging, call: Call, kept: Pair, fresh: Pair, tell: Callable[[bool | None], None]
     ) -> None:
-        self.judged += 1
+        with self._counting:
+            self._judged[call.tenant] += 1
         tell(judge(call, kept, fresh))
 
     def _send(self, work: Callable[[], None]) -> bool:

@@ -136,10 +136,10 @@ class Semantic:
         return self._loaded().feedback(tenant, entry, good, evict)
 
     def stats(self, tenant: str | None = None) -> dict[str, Any]:
-        """Return entries, bytes, namespaces and labels of one tenant or of all; judge calls, errors of this worker."""
+        """Return one tenant's or all entries, bytes, namespaces, labels, judge calls and errors, of this worker."""
         nothing = {"entries": 0, "bytes": 0, "spaces": 0, "labels": 0}
         found = nothing if self._spaces is None else self._spaces.stats(tenant)
-        judged = self._learning.judged if self._learning else 0
+        judged = self._learning.judged(tenant) if self._learning else 0
         return {**found, "judged": judged, "error": self._checked.error(tenant)}
 
     def drop(self, mark: Mark) -> None:

@@ -39,7 +39,11 @@ def test_doubtful_answers_are_judged_behind_the_caller_within_a_share_of_the_req
     questions(line)
     assert judge.heard.wait(5.0)
     line.semantic.close()
+    for thread in threading.enumerate():
+        if thread.name.startswith("by-meaning"):
+            thread.join(5.0)
     assert 1 <= len(judge.asked) <= 0.2 * len(CITIES) * len(FORMS)
+    assert [line.semantic.stats(of)["judged"] for of in ("acme", None, "other")] == [len(judge.asked)] * 2 + [0]
 
 
 def test_nobody_is_asked_to_judge_while_no_one_asks_for_answers_by_meaning():
