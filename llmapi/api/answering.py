@@ -16,8 +16,9 @@ from llmapi.core.lifetime import Lifetime
 from llmapi.gateway.recording import Recording
 
 Wanted = dict[str, Any]
-MODES = {"no-store": "bypass", "no-cache": "refresh", "only-if-cached": "only"}
-MAX_AGE = re.compile(r"max-age=(\d{1,9})$")
+# Of several the first one here holds.
+MODES = {"no-store": "bypass", "only-if-cached": "only", "no-cache": "refresh", "max-age=0": "refresh"}
+MAX_AGE = re.compile(r"max-age=(0*[1-9]\d{0,8})$")
 LONGEST_STALE = 604_800.0  # seconds, as in the schema
 STALE = re.compile(r"(stale-while-revalidate|stale-if-error)=(\d{1,6})$")
 
@@ -125,12 +126,12 @@ def preferences() -> set[str]:
 
 def with_cache_control(wanted: Wanted, header: str) -> Wanted:
     """Add what Cache-Control says to what the body says of the cache; the body wins."""
-    said: Wanted = {}
-    for directive in (part.strip().lower() for part in header.split(",")):
-        if directive in MODES:
-            said["mode"] = MODES[directive]
-        elif found := MAX_AGE.match(directive):
-            said.update({"ttl": float(found[1])} if int(found[1]) else {"mode": "refresh"})
+    directives = [part.strip().lower() for part in header.split(",")]
+    modes = [mode for name, mode in MODES.items() if name in directives]
+    said: Wanted = {"mode": modes[0]} if modes else {}
+    for directive in directives:
+        if found := MAX_AGE.match(directive):
+            said["ttl"] = float(found[1])
         elif found := STALE.match(directive):
             said[found[1].replace("-", "_")] = min(float(found[2]), LONGEST_STALE)
     return {**wanted, "cache": {**said, **wanted.get("cache", {})}} if said else wanted

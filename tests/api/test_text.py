@@ -88,6 +88,16 @@ def test_cache_control_says_the_same(client, gemini):
     assert [answer.json["cache"]["status"] for answer in (tagged, asked)] == ["bypass", "hit"]
 
 
+def test_what_is_not_to_be_stored_is_not_whatever_is_said_beside_it(client):
+    for said in ("no-store, max-age=0", "no-store, no-cache", "No-Cache,no-store", "max-age=0, no-store, max-age=9"):
+        told = client.post("/v1/text/generate", json=ASKED, headers={"Cache-Control": said}).json
+        assert told["cache"]["status"] == "bypass"
+    assert ask(client).json["cache"]["status"] == "miss"
+    aged = client.post("/v1/text/generate", json=ASKED, headers={"Cache-Control": "max-age=60"}).json
+    anew = client.post("/v1/text/generate", json=ASKED, headers={"Cache-Control": "max-age=0"}).json
+    assert (aged["cache"]["status"], anew["cache"]["status"]) == ("hit", "miss")
+
+
 def test_only_without_a_kept_answer_is_a_documented_problem(client, gemini):
     answer = ask(client, cache={"mode": "only"})
     assert (answer.status_code, answer.json["code"], gemini.asked) == (504, "cache_miss", [])
