@@ -26,7 +26,10 @@ def open_providers(settings: Settings, transport: Transport, folder: Path) -> di
     """Return the embedded model and every vendor, also those without a key: a caller may bring one of his own."""
     providers: dict[str, Provider] = {}
     if settings.local:
-        providers["local"] = open_local(folder, slots=settings.local_slots, threads=settings.local_threads or None)
+        threads = settings.local_threads or None
+        providers["local"] = open_local(
+            folder, slots=settings.local_slots, threads=threads, loading=transport.loading
+        )
     google, claude = settings.google_api_key.get_secret_value(), settings.anthropic_api_key.get_secret_value()
     providers["gemini"] = Gemini(google, settings.gemini_base_url or None, transport=transport)
     providers["anthropic"] = Anthropic(claude, settings.anthropic_base_url or None, transport=transport)

@@ -99,15 +99,23 @@ class FreshTransport(Transport):
         return super().send(method, url, headers | {"connection": "close"}, body)
 
 
-def open_local(data_dir: Path, *, slots: int = 4, threads: int | None = None, keep: int = 4096) -> Local:
+def open_local(
+    data_dir: Path,
+    *,
+    slots: int = 4,
+    threads: int | None = None,
+    keep: int = 4096,
+    loading: "threading.Lock | None" = None,
+) -> Local:
     """Return the provider with its parts put together; nothing runs yet.
 
     slots, threads: of the language model's server (LlamaServer); keep: vectors remembered (MiniLM)
+    loading: as of Transport
     """
-    transport = FreshTransport()
+    transport = FreshTransport(loading=loading)
     names = {"max_completion_tokens": "max_tokens"}
 
     def chat(base_url: str, api_key: str) -> Provider:
-        return OpenAIFormat(Local.name, api_key, base_url, transport=transport, names=names)
+        return OpenAIFormat(Local.name, api_key, base_url, transport=transport, names=names, keyless=True)
 
     return Local(LlamaServer(data_dir, slots=slots, threads=threads), MiniLM(keep=keep), chat)

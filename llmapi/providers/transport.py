@@ -53,6 +53,7 @@ class Transport:
     connect_time: seconds an address gets to accept
     idle_time: seconds since its last request after which a kept connection is not trusted any more
     tls: how servers are trusted; None: the system's authorities and certifi's
+    loading: held by who makes a client, for that loads its vendor's library; one for all transports of a process
     """
 
     def __init__(
@@ -64,12 +65,13 @@ class Transport:
         connect_time: float = 5.0,
         idle_time: float = 60.0,
         tls: ssl.SSLContext | None = None,
+        loading: "threading.Lock | None" = None,
     ) -> None:
         self.usual_time = usual_time
         self.largest = largest
         self._wanted: dict[str, Any] = {"maxsize": connections, "connect_time": connect_time, "idle_time": idle_time}
         self._tls = tls
-        self.loading = threading.Lock()  # held by who makes a client, for that loads its vendor's library
+        self.loading = loading or threading.Lock()
         self._process = os.getpid()
         self._pools: dict[tuple[str, str, int | None], HTTPConnectionPool] = {}  # by scheme, host, port
 

@@ -18,6 +18,8 @@ from llmapi.providers.embeddings import MiniLM
 from llmapi.providers.llama import MODEL
 from llmapi.providers.llama_keeper import Endpoint, read_endpoint
 from llmapi.providers.local import FreshTransport, Local, open_local
+from llmapi.settings import Settings
+from llmapi.vendors import open_providers
 
 AGE = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"], "additionalProperties": False}
 ENDLESS = {"max_tokens": 1900, "schema": {"type": "array", "items": {"type": "integer"}, "minItems": 300}}  # 40 s long
@@ -35,6 +37,16 @@ def local(tmp_path_factory):
 def asked(question):
     """Return a maker of calls to the local model, whose first may have to wait for it."""
     return lambda **fields: question("local", MODEL, **{"seconds": 60.0, "max_tokens": 8, "seed": 7, **fields})
+
+
+def test_what_talks_to_it_is_loaded_beforehand_and_beside_no_other_library(tmp_path, transport, in_thread):
+    local = open_providers(Settings(data_dir=tmp_path), transport, tmp_path)["local"]
+    with transport.loading:
+        starting = in_thread(local.start)
+        starting.join(0.3)
+        assert starting.is_alive()
+    starting.outcome()
+    local.close()
 
 
 class Servers:
