@@ -248,7 +248,7 @@ def test_an_outcome_waits_for_the_storage(database: Database, heard: Heard, star
     registry, held, warned = Registry(impatient, heard), Held(), Warned("cannot be kept yet")
     logging.getLogger("llmapi.jobs").addHandler(warned)
     start(registry, echo=held)
-    put(registry)
+    put(Registry(database.open(), heard))  # which waits while the others look
     assert held.began.wait(10)
     with database.held_up("jobs"):
         held.let_go.set()
