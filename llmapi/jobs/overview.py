@@ -7,18 +7,27 @@ from sqlalchemy import Engine, func, select, union_all
 
 from llmapi.core.errors import NotFound
 from llmapi.db.engine import reading
+from llmapi.db.tables.identity import tenants
 from llmapi.db.tables.jobs import jobs
 from llmapi.jobs.job import Job, Status
-from llmapi.jobs.statements import SUMMARY
+from llmapi.jobs.statements import SUMMARY, not_suspended
 
 
 def due(engine: Engine, now: datetime, most: int) -> list[str]:
     """Return the ids of jobs that might run now: their time has come, or their worker died."""
-    waiting = select(jobs.c.id).where(jobs.c.status == "queued", jobs.c.run_at <= now).limit(most).subquery()
+    come = (jobs.c.status == "queued", jobs.c.run_at <= now, not_suspended(jobs))
+    waiting = select(jobs.c.id).where(*come).limit(most).subquery()
     orphaned = select(jobs.c.id).where(jobs.c.status == "running", jobs.c.lease_until <= now).limit(most).subquery()
     with reading(engine) as connection:
         found = connection.execute(union_all(select(waiting.c.id), select(orphaned.c.id)))
         return sorted(found.scalars())[:most]
+
+
+def is_suspended(engine: Engine, tenant: str) -> bool:
+    """Say whether a tenant's jobs are to wait."""
+    found = select(tenants.c.id).where(tenants.c.id == tenant, tenants.c.state == "suspended")
+    with reading(engine) as connection:
+        return connection.execute(found).first() is not None
 
 
 def recent(

@@ -24,7 +24,7 @@ from llmapi.jobs import priorities, statements
 from llmapi.jobs.changes import Changes, Listener
 from llmapi.jobs.dead_letters import DeadLetters
 from llmapi.jobs.job import Claim, Job, Json, Page, Status, as_json
-from llmapi.jobs.overview import due
+from llmapi.jobs.overview import due, is_suspended
 from llmapi.jobs.priorities import HIGHEST, Rules
 from llmapi.jobs.statements import Returning
 
@@ -231,13 +231,16 @@ class Registry:
         """Return how much waits, runs and is dead; all tenants' and all processes'."""
         with reading(self._engine) as connection:
             rows = {row[0]: row for row in connection.execute(statements.depths())}
-        oldest = rows["queued"][2] if "queued" in rows else self._now()
+        oldest = (rows["queued"][2] if "queued" in rows else None) or self._now()
         counts = {status: rows[status][1] if status in rows else 0 for status in ("queued", "running", "dead")}
         return Depths(**counts, oldest=max(0.0, (self._now() - oldest).total_seconds()))
 
-    def any_due(self) -> bool:
-        """Say whether a job might run now if there were a place for it; one for later does not wait for a place."""
-        return bool(due(self._engine, self._now(), 1))
+    def should_make_way(self, tenant: str) -> bool:
+        """Say whether a tenant's long job should go back into the line: another could run now, or its tenant may not.
+
+        A job for later waits for its time and not for a place.
+        """
+        return is_suspended(self._engine, tenant) or bool(due(self._engine, self._now(), 1))
 
     def _need_room(self, connection: Connection, tenant: str) -> None:
         bounds = self._bounds

@@ -6,11 +6,12 @@ What every job needs is put together once, for that takes longer than to run it;
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Delete, Integer, Select, String, Text, Update
-from sqlalchemy import and_, bindparam, case, delete, func, insert, literal, null, or_, select, update
+from sqlalchemy import ColumnElement, Delete, FromClause, Integer, Select, String, Text, Update
+from sqlalchemy import and_, bindparam, case, delete, exists, func, insert, literal, null, or_, select, update
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from llmapi.db.columns import Instant
+from llmapi.db.tables.identity import tenants
 from llmapi.db.tables.jobs import jobs
 from llmapi.jobs.job import BIG, Claim
 
@@ -24,6 +25,11 @@ NOW = bindparam("at", type_=Instant())
 PUT = insert(jobs).returning(*SUMMARY)
 
 
+def not_suspended(rows: FromClause) -> ColumnElement[bool]:
+    """Say whether the tenant of rows may have its jobs run; a suspended one's wait until it is resumed."""
+    return ~exists().where(tenants.c.id == rows.c.tenant, tenants.c.state == "suspended")
+
+
 def queued(most: int, tenant: str | None = None) -> Select[int]:
     """Count the jobs that wait, up to `most`."""
     waiting = select(jobs.c.id).where(jobs.c.status == "queued").limit(most)
@@ -33,9 +39,10 @@ def queued(most: int, tenant: str | None = None) -> Select[int]:
 
 
 def depths() -> Select[Any]:
-    """Count the jobs that have not ended well or badly, and say since when the oldest of each status waits."""
+    """Count the jobs that have not ended well or badly, and say since when the oldest waits that may run."""
+    may_run = and_(jobs.c.status == "queued", not_suspended(jobs))
     return (
-        select(jobs.c.status, func.count(), func.min(jobs.c.run_at))
+        select(jobs.c.status, func.count(), func.min(jobs.c.run_at).filter(may_run))
         .where(jobs.c.status.in_(("queued", "running", "dead")))
         .group_by(jobs.c.status)
     )

@@ -193,7 +193,7 @@ class BatchJob:
                 or self._clock() >= end
                 or self._time_is_over(run.batch)
                 or self._clock() - begun >= self._turn
-                and self._jobs.any_due()
+                and self._jobs.should_make_way(run.batch.tenant)
             )
 
         return stop
