@@ -80,7 +80,7 @@ class Callers:
             return self._of(self._keyring.holder(signer, request.remote_addr or ""))
         key = shown_key()
         if (static := self._static.identity(key)) is not None:
-            return with_user(static)
+            return with_user(self._active(static))
         holder = self._keyring.identify(key, request.remote_addr or "")
         if holder is not None and holder.requires_signature:
             raise Unauthenticated("this key signs requests; it is not sent")
@@ -89,11 +89,16 @@ class Callers:
     def named(self, id: str, user: str, address: str) -> Identity:
         """Return whom a key stands for now, by its id, for who proved before that it is theirs; or Unauthenticated."""
         if (static := self._static.named(id)) is not None:
-            return replace(static, payer=replace(static.payer, user=user))
+            return replace(self._active(static), payer=replace(static.payer, user=user))
         holder = self._keyring.holder(id, address)
         if holder is None:
             raise Unauthenticated(REFUSED)
         return holder.named(user) if user else holder.identity
+
+    def _active(self, static: Identity) -> Identity:
+        if static.tenant in self._keyring.suspended:
+            raise Unauthenticated(REFUSED)
+        return static
 
     def _of(self, holder: KeyHolder | None) -> Identity:
         if holder is None:

@@ -14,6 +14,7 @@ from llmapi.tenants.roles import scopes_of
 
 ACTIVE: Final = "active"
 REVOKED: Final = "revoked"
+SUSPENDED: Final = "suspended"  # of a tenant
 LONGEST_NAME: Final = 128
 MOST_ADDRESSES: Final = 64
 

@@ -20,6 +20,7 @@ from llmapi.tenants.key_rows import need_good_name, need_project, need_tenant, o
 from llmapi.tenants.key_words import id_of, new_key, new_secret
 from llmapi.tenants.last_use import LastUse
 from llmapi.tenants.roles import OPERATORS_TENANT, checked_scopes, need_within
+from llmapi.tenants.suspended import Suspended
 
 GOOD: Final = 10_000  # keys a process remembers
 WRONG: Final = 4096  # wrong ones
@@ -61,6 +62,7 @@ class Keyring:
         self._good, self._wrong = Memory(GOOD), Memory(WRONG)
         self._nobody = self._digest("nobody").hex()  # compared with where there is no key of an id
         self.uses = LastUse(engine)
+        self.suspended = Suspended(engine, self._changes)
 
     def start(self) -> None:
         """Begin to write when keys were used last."""

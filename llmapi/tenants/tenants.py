@@ -14,10 +14,9 @@ from llmapi.core.errors import NotFound, ValidationFailed
 from llmapi.db.engine import reading, writing
 from llmapi.db.tables.identity import keys, projects, tenants
 from llmapi.tenants.changes import note_change
-from llmapi.tenants.key_rows import ACTIVE, need_good_name, need_tenant
+from llmapi.tenants.key_rows import ACTIVE, SUSPENDED, need_good_name, need_tenant
 from llmapi.tenants.roles import OPERATORS_TENANT
 
-SUSPENDED: Final = "suspended"
 GOOD_ID: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}", re.ASCII)
 CHANGEABLE: Final = frozenset({"name", "plan", "state"})
 

@@ -71,6 +71,29 @@ def test_a_revoked_key_is_refused_at_once_where_it_was_revoked(client, ring):
     assert client.get("/v1/models", headers=with_key(key)).status_code == 401
 
 
+def test_keys_of_the_settings_end_with_their_tenant_and_the_operators_do_not(make):
+    client = make(auth="required", api_keys=(*STATIC, SecretStr("acme:key-of-acme")))
+    tenants = client.application.extensions["llmapi"].tenants
+    tenants.create("acme")
+    told = []
+    for act in (tenants.suspend, tenants.resume):
+        act("acme")
+        headers = [with_key("key-of-acme"), with_key("first-key-first-key")]
+        told.append([client.get("/v1/models", headers=each).status_code for each in headers])
+    assert told == [[401, 200], [200, 200]]
+
+
+def test_a_ticket_of_a_key_of_the_settings_ends_with_its_tenant(make):
+    client = make(auth="required", api_keys=(SecretStr("acme:key-of-acme"),))
+    tenants = client.application.extensions["llmapi"].tenants
+    tenants.create("acme")
+    ticket = client.post("/v1/ws/tickets", headers=with_key("key-of-acme")).json["ticket"]
+    tenants.suspend("acme")
+    with client.application.test_request_context(f"/v1/ws?ticket={ticket}", environ_base=HERE):
+        with pytest.raises(Unauthenticated):
+            ticket_holder()
+
+
 def test_an_address_is_the_one_the_proxy_saw(make):
     client = make(auth="required", trusted_proxies=1)
     ring = client.application.extensions["llmapi"].keyring
