@@ -27,6 +27,7 @@ from llmapi.core.errors import BadSetting
 from llmapi.providers.rows import VENDORS
 from llmapi.setting_tables import Limits, ModelRow, Price, QuotaSettings, RouteRow, SemanticSettings, TaskSettings
 from llmapi.setting_tables import Vendor, knob
+from llmapi.tenants.tenants import GOOD_ID
 
 PREFIX = "LLMAPI_"
 CONFIG = "LLMAPI_CONFIG"
@@ -204,6 +205,9 @@ class Settings(BaseSettings):
             raise ValueError(f"auth: off is refused while listening on {self.host}; set LLMAPI_AUTH=required")
         if not all(key.get_secret_value().rpartition(":")[2] for key in self.api_keys):
             raise ValueError("api_keys: a key is empty, which would let everybody in; write `key` or `tenant:key`")
+        tenants = (key.get_secret_value().rpartition(":")[0] for key in self.api_keys)
+        if not all(GOOD_ID.fullmatch(tenant) for tenant in tenants if tenant):
+            raise ValueError("api_keys: a tenant is 1 to 64 of a-z, 0-9, _, . and -; write `key` or `tenant:key`")
         return self
 
     @property

@@ -85,6 +85,19 @@ def test_an_empty_key_that_would_let_everybody_in_stops_the_start(monkeypatch, k
     assert "good-key" not in str(refused.value)
 
 
+@pytest.mark.parametrize("tenant", ["Acme", "a b", "-a", "acme:more", "a" * 65])
+def test_a_tenant_no_column_would_take_stops_the_start(monkeypatch, tenant):
+    monkeypatch.setenv("LLMAPI_API_KEYS", f"good-key-good-key,{tenant}:second-secret")
+    with pytest.raises(BadSetting, match="api_keys: a tenant is 1 to 64 of") as refused:
+        load_settings()
+    assert "second-secret" not in str(refused.value)
+
+
+def test_the_longest_tenant_is_taken(monkeypatch):
+    monkeypatch.setenv("LLMAPI_API_KEYS", f"{'a' * 64}:second-secret")
+    assert len(load_settings().api_keys) == 1
+
+
 def test_a_secret_can_come_from_a_file(monkeypatch, tmp_path):
     (tmp_path / "key").write_text("from-a-file\n")
     monkeypatch.setenv("GOOGLE_API_KEY_FILE", str(tmp_path / "key"))
