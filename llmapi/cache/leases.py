@@ -15,6 +15,7 @@ from llmapi.cache.shelf import ANSWERS, milliseconds, opened, packed_small
 from llmapi.core.calls import Completion
 from llmapi.core.ids import new_id
 from llmapi.core.kept import About
+from llmapi.core.periodic import Periodic
 
 ASKING: Final = "llmapi:asking:"
 HANDED: Final = "llmapi:handed:"
@@ -58,21 +59,16 @@ class Leases:
         self._memory, self._server, self._lease = memory, server, lease
         self._lock = threading.Lock()
         self._held: dict[str, str] = {}  # token -> key
-        self._stop = threading.Event()
-        self._heart: threading.Thread | None = None
+        said = "the leases of what is being asked were not renewed"
+        self._heart = Periodic("cache-leases", self._beat, lease / 3, trouble=said)
 
     def start(self) -> None:
         """Begin to renew what is held."""
-        self._stop.clear()
-        self._heart = threading.Thread(target=self._beat, name="cache-leases", daemon=True)
         self._heart.start()
 
     def close(self) -> None:
         """Stop renewing: what is held lapses."""
-        self._stop.set()
-        if self._heart is not None:
-            self._heart.join(1.0)
-            self._heart = None
+        self._heart.stop()
 
     def enter(self, key: str) -> Place | None:
         """Take the lease if it is free; one round trip tells what became of it and the answer kept by now."""
@@ -156,11 +152,10 @@ class Leases:
             return self._asked(work) if twice and self._server.up_soon() else None
 
     def _beat(self) -> None:
-        while not self._stop.wait(self._lease / 3):
-            with self._lock:
-                held = list(self._held.items())
-            if held:
-                self._renew(held)
+        with self._lock:
+            held = list(self._held.items())
+        if held:
+            self._renew(held)
 
     def _renew(self, held: list[tuple[str, str]]) -> None:
         span = int(self._lease * 1000)

@@ -4,7 +4,6 @@ Who declares it has it in effect at once; every other worker looks for new marks
 as there may be answers it means, so that a worker that starts later, or finds a shared server back, knows of it too.
 """
 
-import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -15,13 +14,11 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select, text
 from llmapi.cache.invalid import MOST
 from llmapi.cache.memory import STALEST
 from llmapi.core.clock import Wall, utc_now
-from llmapi.core.errors import LlmApiError
 from llmapi.core.kept import Mark
+from llmapi.core.periodic import Periodic
 from llmapi.db.columns import EPOCH
 from llmapi.db.engine import reading, writing
 from llmapi.db.tables.cache import marks
-
-log = logging.getLogger(__name__)
 
 EVERY: Final = 1.0  # seconds between two looks
 PAGE: Final = 1000  # marks read at once
@@ -48,26 +45,24 @@ class Marks:
         most: int = MOST,
         now: Wall = utc_now,
     ) -> None:
-        self._engine, self._takers, self._every, self._most, self._now = engine, tuple(takers), every, most, now
+        self._engine, self._takers, self._most, self._now = engine, tuple(takers), most, now
         self._keep = timedelta(seconds=ttl + STALEST)
         self._seen = 0  # the highest number that takers were told of
         self._looking = threading.Lock()
-        self._over = threading.Event()
-        self._thread: threading.Thread | None = None
+        said = "what was declared good no longer cannot be read"
+        self._looks = Periodic("cache-marks", self.look, every, trouble=said)
+        self._purges = Periodic("cache-marks-purge", self.purge, every * ROUNDS, trouble=said)
 
     def start(self) -> None:
         """Learn what was marked so far, then go on looking."""
-        self._over.clear()
-        self._try(self.look)
-        self._thread = threading.Thread(target=self._watch, name="cache-marks", daemon=True)
-        self._thread.start()
+        self._looks.once()
+        self._looks.start()
+        self._purges.start()
 
     def stop(self) -> None:
         """End."""
-        self._over.set()
-        if self._thread is not None:
-            self._thread.join(5.0)
-            self._thread = None
+        self._looks.stop()
+        self._purges.stop()
 
     def add(self, wanted: Sequence[Mark]) -> None:
         """Let marks take effect: here at once, elsewhere within two looks. Raises StorageFull, Overloaded."""
@@ -120,20 +115,6 @@ class Marks:
     def _tell(self, wanted: Sequence[Mark]) -> None:
         for take in self._takers:
             take(wanted)
-
-    def _watch(self) -> None:
-        rounds = 0
-        while not self._over.wait(self._every):
-            self._try(self.look)
-            rounds += 1
-            if rounds % ROUNDS == 0:
-                self._try(self.purge)
-
-    def _try(self, step: Callable[[], object]) -> None:
-        try:
-            step()
-        except LlmApiError as error:
-            log.warning("what was declared good no longer cannot be read: %s", error.message)
 
 
 def in_order(connection: Connection) -> None:

@@ -4,8 +4,6 @@ Days are kept for good. Since when each is whole is noted before the first row g
 from what is half gone; postings are carried forward, so that the books still prove right.
 """
 
-import logging
-import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -15,13 +13,11 @@ from sqlalchemy import Connection, Engine, Table, bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from llmapi.core.clock import Wall, utc_now
-from llmapi.core.errors import LlmApiError
+from llmapi.core.periodic import Periodic
 from llmapi.costs.postings import carry_forward
 from llmapi.db.engine import reading, writing
 from llmapi.db.tables.ledger import ledger
 from llmapi.db.tables.usage import hours, kept, users
-
-log = logging.getLogger(__name__)
 
 EVERY = 3600.0  # seconds between two rounds of all processes together
 LOOK = 300.0  # seconds between two looks of one process at whether it is time
@@ -40,18 +36,16 @@ class Retention:
     ) -> None:
         self._engine, self._step, self._now = engine, step, now
         self._spans = {"ledger": ledger_kept, "users": ledger_kept, "hours": hours_kept}  # seconds
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="retention", daemon=True)
+        said = "what is too old in the ledger was not deleted"
+        self._periodic = Periodic("retention", self.look, LOOK, trouble=said)
 
     def start(self) -> None:
         """Begin."""
-        self._thread.start()
+        self._periodic.start()
 
     def stop(self) -> None:
         """End, after the step that may be under way."""
-        self._over.set()
-        if self._thread.is_alive():
-            self._thread.join(5.0)
+        self._periodic.stop()
 
     def look(self) -> bool:
         """Delete what is due if it is time and nobody else is at it; says so. Raises StorageFull, Overloaded."""
@@ -68,14 +62,14 @@ class Retention:
         return found
 
     def _delete(self, name: str, since: datetime) -> int:
-        deleted = 0
-        while not self._over.is_set():
+        deleted, over = 0, self._periodic.over
+        while not over.is_set():
             begun = time.monotonic()
             count = self._ledger_step(since) if name == "ledger" else self._sums_step(SUMS[name], since)
             deleted += count
             if not count:
                 break
-            self._over.wait(min(1.0, time.monotonic() - begun))  # others have half of the time
+            over.wait(min(1.0, time.monotonic() - begun))  # others have half of the time
         return deleted
 
     def _noted(self, name: str, since: datetime) -> datetime:
@@ -123,13 +117,6 @@ class Retention:
                 index_elements=[kept.c.name], set_={"since": until}, where=kept.c.since <= now
             )
             return connection.execute(taken.returning(kept.c.name)).first() is not None
-
-    def _watch(self) -> None:
-        while not self._over.wait(LOOK):
-            try:
-                self.look()
-            except LlmApiError as error:
-                log.warning("what is too old in the ledger was not deleted: %s", error.message)
 
 
 SUMS: Mapping[str, Table] = MappingProxyType({"users": users, "hours": hours})

@@ -19,16 +19,17 @@ from sqlalchemy import Engine, RowMapping
 from llmapi.core.clock import Wall, utc_now
 from llmapi.core.errors import IdempotencyInProgress, IdempotencyKeyReused, IdempotencyOutcomeUnknown, LlmApiError
 from llmapi.core.ids import new_id
+from llmapi.core.periodic import Periodic
 from llmapi.db.deleting import in_steps
 from llmapi.db.engine import reading, writing
 from llmapi.gateway import idempotency_statements as statements
-from llmapi.gateway.idempotency_heart import Heart
 from llmapi.gateway.idempotency_held import Held, Name
 from llmapi.gateway.idempotency_kept import Kept, columns_of, kept_in
 
 DAY = 86_400.0
 LARGEST = 8 * 1_048_576
 BEATS = 3  # in the time of one lease
+PURGE_EVERY = 60.0  # seconds
 LATER = 1.0  # seconds after which to ask for a request under way again
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,10 @@ class Keys:
         self._engine, self._now = engine, now
         self._lease, self._keep_for = timedelta(seconds=lease), timedelta(seconds=keep_for)
         self._retry_unknown = frozenset(retry_unknown)
-        self._heart = Heart(self.beat, self.purge, every=lease / BEATS)
+        said = "the leases of idempotency keys were not extended"
+        self._heart = Periodic("idempotency", self.beat, lease / BEATS, trouble=said)
+        said = "old idempotency keys were not deleted"
+        self._purging = Periodic("idempotency-purge", self.purge, PURGE_EVERY, trouble=said)
         self._lock = threading.Lock()
         self._held: dict[str, Held] = {}
         self._claiming: set[Name] = set()
@@ -66,10 +70,12 @@ class Keys:
     def start(self) -> None:
         """Begin to extend leases and to delete what is old."""
         self._heart.start()
+        self._purging.start()
 
     def stop(self) -> None:
         """End both."""
         self._heart.stop()
+        self._purging.stop()
 
     def fingerprint(self, *parts: bytes) -> str:
         """Return what tells two requests apart and tells nobody what they say; raises StorageFull, Overloaded."""

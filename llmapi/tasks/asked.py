@@ -9,24 +9,29 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Engine, delete, select, tuple_
+from sqlalchemy import Engine, Select, delete, func, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from llmapi.core.clock import Wall, utc_now
 from llmapi.core.errors import LlmApiError
+from llmapi.core.periodic import Periodic
+from llmapi.db.deleting import in_steps
 from llmapi.db.engine import reading, writing
 from llmapi.db.tables.cache import requests
 from llmapi.tasks.answers import Json
 from llmapi.tasks.warm_questions import ADDRESSES
 
 EVERY: Final = 1.0  # seconds between two writings
-CARE: Final = 60  # writings between two looks for what is too old
+CARE: Final = 60.0  # seconds between two looks for what is too old or too much
 PENDING: Final = 2000  # different requests that may wait to be written; beyond, new ones are not counted
 LONGEST: Final = 32_768  # bytes of a request that is kept
+MOST: Final = 10_000  # requests kept of a tenant and task: the most asked
 STEP: Final = 1000  # rows deleted in one transaction
+PLACE: Final = (requests.c.tenant, requests.c.task, requests.c.digest)
 ASIDE: Final = frozenset({"cache", "on_disconnect"})  # how it was asked for, not what was asked
 
 log = logging.getLogger(__name__)
@@ -51,10 +56,10 @@ class Asked:
     def __init__(self, engine: Engine, keep_for: float, *, now: Wall = utc_now) -> None:
         self.keep_for = keep_for
         self._engine, self._now = engine, now
-        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._lock = threading.Lock()
         self._pending: dict[Name, Count] = {}
-        self._thread: threading.Thread | None = None
-        self._writings = 0
+        self._writes = Periodic("asked", self.write, EVERY, trouble="the counts of requests were not written")
+        self._purges = Periodic("asked-purge", self.purge, CARE, trouble="old requests were not deleted")
 
     def note(self, tenant: str, task: str, wanted: Mapping[str, Any]) -> None:
         """Count a request that was answered, unless its task is not asked ahead or it wants no cache."""
@@ -86,17 +91,17 @@ class Asked:
 
     def start(self) -> None:
         """Begin to write; where nothing is to be kept, delete what was kept before."""
-        self._stop.clear()
-        work = self._run if self.keep_for else self._care
-        self._thread = threading.Thread(target=work, name="asked", daemon=True)
-        self._thread.start()
+        if not self.keep_for:
+            self._purges.once()
+            return
+        self._writes.start()
+        self._purges.start()
 
     def stop(self) -> None:
         """Write a last time and end."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(5.0)
-            self._thread = None
+        self._purges.stop()
+        self._writes.stop()
+        self.write()
 
     def write(self) -> None:
         """Write what was counted since the last time; what cannot be written is dropped."""
@@ -122,26 +127,24 @@ class Asked:
             log.warning("the counts of %d requests were not written: %s", len(rows), error.message)
 
     def purge(self) -> int:
-        """Delete what was not asked for long, a step of it; returns how many rows went."""
-        place = (requests.c.tenant, requests.c.task, requests.c.digest)
-        old = select(*place).where(requests.c.last <= self._oldest()).limit(STEP)
+        """Delete what was not asked for long, and what is too much of a tenant; returns how many rows went.
+
+        raises: StorageFull, Overloaded
+        """
+        old = requests.c.last <= self._oldest()
+        gone = in_steps(lambda: self._delete(select(*PLACE).where(old)), STEP)
+        group = (requests.c.tenant, requests.c.task)
+        with reading(self._engine) as connection:
+            crowded = connection.execute(select(*group).group_by(*group).having(func.count() > MOST)).all()
+        for each in crowded:
+            rare = select(*PLACE).where(tuple_(*group) == tuple(each))
+            rare = rare.order_by(requests.c.times.desc(), requests.c.last.desc()).offset(MOST)
+            gone += in_steps(partial(self._delete, rare), STEP)
+        return gone
+
+    def _delete(self, places: Select[Any]) -> int:
         with writing(self._engine) as connection:
-            return connection.execute(delete(requests).where(tuple_(*place).in_(old))).rowcount
+            return connection.execute(delete(requests).where(tuple_(*PLACE).in_(places.limit(STEP)))).rowcount
 
     def _oldest(self) -> datetime:
         return self._now() - timedelta(seconds=self.keep_for)
-
-    def _run(self) -> None:
-        while not self._stop.wait(EVERY):
-            self.write()
-            self._writings += 1
-            if self._writings % CARE == 1:
-                self._care()
-        self.write()
-
-    def _care(self) -> None:
-        try:
-            while self.purge() == STEP and not self._stop.is_set():
-                pass
-        except LlmApiError as error:
-            log.warning("old requests were not deleted: %s", error.message)

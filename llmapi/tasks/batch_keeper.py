@@ -1,18 +1,15 @@
 """Looks after what nobody works on: files whose time is over, and batches whose job is gone."""
 
-import logging
-import threading
 from datetime import timedelta
 
 from llmapi.core.clock import Wall, utc_now
-from llmapi.core.errors import JobNotCancellable, LlmApiError, NotFound
+from llmapi.core.errors import JobNotCancellable, NotFound
+from llmapi.core.periodic import Periodic
 from llmapi.jobs.registry import Registry
 from llmapi.tasks.batch_ending import Ending
 from llmapi.tasks.batch_files import Files
 from llmapi.tasks.batch_job import put_job
 from llmapi.tasks.batch_rows import Batch, Rows
-
-log = logging.getLogger(__name__)
 
 EVERY = 15.0  # seconds between two rounds
 STALE = timedelta(seconds=30)  # after which a batch is looked after again
@@ -23,18 +20,15 @@ class Keeper:
 
     def __init__(self, rows: Rows, files: Files, ending: Ending, jobs: Registry, *, now: Wall = utc_now) -> None:
         self._rows, self._files, self._ending, self._jobs, self._now = rows, files, ending, jobs, now
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="batches", daemon=True)
+        self._periodic = Periodic("batches", self.look, EVERY, trouble="batches cannot be looked after")
 
     def start(self) -> None:
         """Begin."""
-        self._thread.start()
+        self._periodic.start()
 
     def stop(self) -> None:
         """End."""
-        self._over.set()
-        if self._thread.is_alive():
-            self._thread.join(5.0)
+        self._periodic.stop()
 
     def look(self) -> None:
         """Do what is due; raises StorageFull, Overloaded."""
@@ -76,13 +70,6 @@ class Keeper:
     def _end(self, batch: Batch, status: str) -> None:
         if taken := self._rows.take(batch.id):
             self._ending.end(*taken, status)
-
-    def _watch(self) -> None:
-        while not self._over.wait(EVERY):
-            try:
-                self.look()
-            except LlmApiError as error:
-                log.warning("batches cannot be looked after: %s", error)
 
 
 def _names(taken: tuple[Batch, str]) -> tuple[str, str]:

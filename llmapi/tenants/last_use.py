@@ -1,12 +1,12 @@
 """When each key was used last: noted in memory, written by one thread once a minute, never on a request's way."""
 
 import logging
-import threading
 from datetime import datetime
 
 from sqlalchemy import Engine, bindparam, or_, update
 
 from llmapi.core.errors import LlmApiError
+from llmapi.core.periodic import Periodic
 from llmapi.db.engine import writing
 from llmapi.db.tables.identity import keys
 
@@ -21,21 +21,16 @@ class LastUse:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.seen: dict[str, datetime] = {}  # by key's id; whoever finds a key good writes here
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._periodic = Periodic("key-use", self.write, EVERY, trouble="the last use of keys was not written")
 
     def start(self) -> None:
         """Begin to write."""
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._run, name="key-use", daemon=True)
-        self._thread.start()
+        self._periodic.start()
 
     def stop(self) -> None:
         """Write a last time and end."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(5.0)
-            self._thread = None
+        self._periodic.stop()
+        self.write()
 
     def write(self) -> None:
         """Write what was seen since the last time; a newer use that another process wrote stays."""
@@ -50,8 +45,3 @@ class LastUse:
                 connection.execute(update(keys).where(keys.c.id == bindparam("key"), older).values(last_used=at), rows)
         except LlmApiError as error:
             log.warning("the last use of %d keys was not written: %s", len(rows), error.message)
-
-    def _run(self) -> None:
-        while not self._stop.wait(EVERY):
-            self.write()
-        self.write()

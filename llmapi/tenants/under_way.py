@@ -18,6 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from llmapi.core.clock import Wall, utc_now
 from llmapi.core.errors import LlmApiError, RateLimited
 from llmapi.core.ids import new_id
+from llmapi.core.periodic import Periodic
 from llmapi.db.engine import writing
 from llmapi.db.tables.limits import under_way as rows
 
@@ -42,27 +43,21 @@ class UnderWay:
     def __init__(self, engine: Engine, *, lease: float = LEASE, now: Wall = utc_now) -> None:
         self._engine, self._now = engine, now
         self._lease = timedelta(seconds=lease)
-        self._every = lease / BEATS
         self._worker = ""
         self._held = 0  # requests of this process, of any key
         self._owed: list[Mapping[str, str]] = []  # ends that are not counted yet
         self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._heart: threading.Thread | None = None
+        said = "the leases of requests under way were not extended"
+        self._heart = Periodic("under-way", self._beat, lease / BEATS, trouble=said)
 
     def start(self) -> None:
         """Begin to extend the leases of this process; once, and after the fork."""
         self._worker = new_id("worker")
-        self._stop.clear()
-        self._heart = threading.Thread(target=self._beat, name="under-way", daemon=True)
         self._heart.start()
 
     def stop(self) -> None:
         """End that."""
-        self._stop.set()
-        if self._heart is not None:
-            self._heart.join(5.0)
-            self._heart = None
+        self._heart.stop()
 
     def enter(self, tenant: str, key: str, most: int) -> Callable[[], None]:
         """Count one more request; returns what is to be called at its end, any number of times.
@@ -120,13 +115,8 @@ class UnderWay:
             connection.execute(delete(rows).where(rows.c.lease_until <= now - self._lease))
 
     def _beat(self) -> None:
-        while not self._stop.wait(self._every):
-            if not (self._held or self._owed):
-                continue
-            try:
-                self.beat()
-            except LlmApiError as error:
-                log.warning("the leases of requests under way were not extended: %s", error.message)
+        if self._held or self._owed:
+            self.beat()
 
 
 class _Slot:

@@ -7,7 +7,7 @@ from sqlalchemy import Engine, func, select
 
 from llmapi.db.engine import reading
 from llmapi.db.tables.cache import requests
-from llmapi.tasks.asked import LONGEST, PENDING, Asked
+from llmapi.tasks.asked import LONGEST, MOST, PENDING, Asked
 from tests.jobs.parts import Clock
 from tests.servers.databases import Database, away
 
@@ -107,6 +107,19 @@ def test_a_flood_of_different_requests_keeps_no_more_than_its_bound(engine: Engi
     asked.write()
     assert rows(engine) == PENDING
     assert asked.top("a", "text", 1) == [HI]
+
+
+def test_of_too_many_requests_the_most_asked_are_kept(engine: Engine, asked: Asked) -> None:
+    for number in range(MOST + 5):
+        if number % PENDING == 0:
+            asked.write()
+        asked.note("a", "text", {"prompt": str(number)})
+        if number >= MOST:
+            asked.note("a", "text", {"prompt": str(number)})
+    asked.note("b", "text", HI)
+    asked.write()
+    assert (asked.purge(), rows(engine)) == (5, MOST + 1)
+    assert {each["prompt"] for each in asked.top("a", "text", 5)} == {str(MOST + number) for number in range(5)}
 
 
 def test_counts_are_written_behind_and_the_last_ones_at_the_end(engine: Engine, asked: Asked) -> None:
