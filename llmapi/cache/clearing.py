@@ -9,6 +9,7 @@ from llmapi.core.kept import Mark, Meant
 FIELDS: Final[Mapping[str, Meant]] = MappingProxyType(
     {"cache_key": "key", "tag": "tag", "model": "model", "task": "task"}
 )
+DECADE: Final = 315_360_000  # seconds; nothing older can be asked for
 TEMPLATE: Final = "template:"  # tag of answers to a prompt template: `template:NAME` and `template:NAME@VERSION`
 
 

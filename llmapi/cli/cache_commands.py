@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 import click
 import orjson
 
-from llmapi.cache.clearing import mark_of
-from llmapi.cli.parts import Group, noted, services
+from llmapi.cache.clearing import DECADE, mark_of
+from llmapi.cli.parts import Group, Number, noted, services
 from llmapi.core.clock import utc_now
 from llmapi.core.ids import new_id
 from llmapi.core.money import dollars
@@ -23,6 +23,7 @@ from llmapi.tenants.everyone import every_tenant
 from llmapi.tenants.roles import OPERATORS_TENANT
 
 AT_ONCE = 100  # tenants in one transaction
+AGE = Number(0, DECADE)
 
 tenant_option = click.option("--tenant", default=OPERATORS_TENANT, show_default=True, help="Whose answers.")
 task_option = click.option("--task", type=click.Choice(list(ADDRESSES)), default="text", show_default=True)
@@ -55,7 +56,7 @@ def stats(tenant: str | None, days: int) -> None:
 @click.option("--template", help="Answers to this prompt template: its name, or `name@version`.")
 @click.option("--task", help="Answers of this task.")
 @click.option("--all", is_flag=True, help="Every answer.")
-@click.option("--older-than", "older_than_s", type=click.FloatRange(0), help="Only what is older than so many seconds.")
+@click.option("--older-than", "older_than_s", type=AGE, help="Only what is older than so many seconds.")
 def clear(tenant: str, everyone: bool, **wanted: Any) -> None:
     """Let kept answers be served no more, in every worker within two seconds."""
     named = [name for name, value in wanted.items() if value and name != "older_than_s"]

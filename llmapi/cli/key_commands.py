@@ -7,16 +7,19 @@ from typing import Any
 import click
 import orjson
 
-from llmapi.cli.parts import Group, in_columns, noted, services
+from llmapi.cli.parts import Group, Number, in_columns, noted, services
 from llmapi.core.clock import rfc3339, utc_now
 from llmapi.tenants.everyone import rows
-from llmapi.tenants.key_rows import ApiKey
+from llmapi.tenants.key_rows import LONGEST_LIFE, ApiKey
+from llmapi.tenants.keys import LONGEST_OVERLAP
 from llmapi.tenants.roles import OPERATORS_TENANT, ROLES
 from llmapi.tenants.tenants import Tenant
 
 KEYS = ("ID", "TENANT", "NAME", "ROLE", "STATE", "CREATED", "EXPIRES", "LAST USED")
 TENANTS = ("ID", "NAME", "STATE", "PLAN", "CREATED")
 PAGE = 200
+LIFE = Number(0, LONGEST_LIFE.days, min_open=True)
+OVERLAP = Number(0, LONGEST_OVERLAP)
 
 tenant_option = click.option("--tenant", default=OPERATORS_TENANT, show_default=True, help="Whose key.")
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
@@ -33,7 +36,7 @@ def keys() -> None:
 @click.option("--role", type=click.Choice(list(ROLES)), default="developer", show_default=True)
 @click.option("--scope", "scopes", multiple=True, help="Fewer scopes than the role's, e.g. tasks:run or jobs:*.")
 @click.option("--project", default="", help="A project of the tenant, which its calls are booked on.")
-@click.option("--days", type=click.FloatRange(0, min_open=True), help="Days until it expires.")
+@click.option("--days", type=LIFE, help="Days until it expires.")
 @click.option("--address", "addresses", multiple=True, help="An address or network it may be used from.")
 @click.option("--plan", default="", help="A plan of its own, instead of the tenant's.")
 @click.option("--requires-signature", is_flag=True, help="It signs requests and is never sent.")
@@ -66,7 +69,7 @@ def list_keys(tenant: str | None, as_json: bool) -> None:
 
 @keys.command()
 @click.argument("id", metavar="KEY")
-@click.option("--overlap", type=float, default=86_400.0, show_default=True, help="Seconds the old secret stays good.")
+@click.option("--overlap", type=OVERLAP, default=86_400.0, show_default=True, help="Seconds the old secret stays good.")
 def rotate(id: str, overlap: float) -> None:
     """Make a new secret for a key. It is printed alone on standard output, this once."""
     ring = services().keyring

@@ -1,6 +1,7 @@
 """What commands share: the services, errors told in a sentence, and columns."""
 
 import getpass
+import math
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -52,6 +53,16 @@ class Group(Told, click.Group):
 
 class Command(Told, click.Command):
     """A command of its own."""
+
+
+class Number(click.FloatRange):
+    """A number within bounds; nan is within none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if math.isnan(found):
+            self.fail("nan is no number.", param, ctx)
+        return found
 
 
 def in_columns(rows: Sequence[Sequence[str]]) -> str:

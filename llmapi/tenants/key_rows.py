@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import orjson
@@ -16,6 +16,7 @@ ACTIVE: Final = "active"
 REVOKED: Final = "revoked"
 SUSPENDED: Final = "suspended"  # of a tenant
 LONGEST_NAME: Final = 128
+LONGEST_LIFE: Final = timedelta(days=3660)
 MOST_ADDRESSES: Final = 64
 
 
@@ -89,9 +90,12 @@ def need_good_name(name: str, field: str = "name") -> None:
 
 
 def need_future(expires: datetime | None, now: datetime) -> None:
-    """Raise ValidationFailed for a key that would never be good."""
+    """Raise ValidationFailed for a key that would never be good, or for longer than any is."""
     if expires is not None and (expires.tzinfo is None or expires <= now):
         raise ValidationFailed("a key expires in the future", fields={"expires": ["Must be later than now."]})
+    if expires is not None and expires > now + LONGEST_LIFE:
+        wrong = f"At most {LONGEST_LIFE.days} days ahead."
+        raise ValidationFailed("a key expires too late", fields={"expires": [wrong]})
 
 
 def need_few(addresses: tuple[str, ...]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from sqlalchemy import select
 
 from llmapi.core.clock import utc_now
@@ -55,3 +56,9 @@ def test_a_lookup_by_key_tells_what_is_not_kept(flask: Run) -> None:
     said = flask("cache", "lookup", "--key", "default:" + "0" * 64)
     assert (said.exit_code, json.loads(said.stdout)["would_hit"]) == (0, False)
     assert flask("cache", "lookup").exit_code == 2
+
+
+@pytest.mark.parametrize("number", ["1e9", "inf", "nan", "-1"])
+def test_an_age_beyond_all_bounds_is_not_understood(flask: Run, number: str) -> None:
+    said = flask("cache", "clear", "--older-than", number)
+    assert (said.exit_code, "Error: Invalid value for" in said.stderr) == (2, True)

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
@@ -76,6 +77,20 @@ def test_all_that_is_sealed_is_sealed_with_the_newest_key(database: Database, tm
     assert SigningSecrets(database.open(), Seal([new])).secret_of("01kkey") == before.encode()
     kept = ProviderKeys(database.open(), Seal([new]), providers=["openai"]).get("acme", "openai")
     assert kept is not None and kept.get_secret_value() == "sk-acmes-own-key"
+
+
+NO_LIFE = [("keys", "create", "--days", days) for days in ("1e9", "3660.1", "0", "-1", "inf", "nan", "1e400")]
+NO_OVERLAP = [("keys", "rotate", "01kkey", "--overlap", span) for span in ("1e9", "2592001", "-1", "inf", "nan")]
+
+
+@pytest.mark.parametrize("words", [*NO_LIFE, *NO_OVERLAP])
+def test_a_span_beyond_all_bounds_is_not_understood(flask: Run, words: tuple[str, ...]) -> None:
+    said = flask(*words)
+    assert (said.exit_code, "Error: Invalid value for" in said.stderr, said.stdout) == (2, True, "")
+
+
+def test_a_key_may_live_for_ten_years(flask: Run) -> None:
+    assert flask("keys", "create", "--days", "3660").exit_code == 0
 
 
 def test_what_cannot_be_done_is_a_sentence(flask: Run) -> None:

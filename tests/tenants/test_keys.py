@@ -226,6 +226,12 @@ def test_a_key_is_made_for_a_tenant_there_is_and_for_a_time_to_come(ring: Keyrin
         ring.create("default", name="ci", role="viewer", expires=time.now())
 
 
+def test_a_key_lives_for_ten_years_at_most(ring: Keyring, time: Time) -> None:
+    ring.create("default", name="ci", role="viewer", expires=time.now() + timedelta(days=3660))
+    with pytest.raises(ValidationFailed):
+        ring.create("default", name="ci", role="viewer", expires=time.now() + timedelta(days=3661))
+
+
 def test_nobody_hands_out_more_than_he_has(ring: Keyring, tenants: Tenants) -> None:
     admin, _ = ring.create("acme", name="boss", role="admin")
     mine = frozenset({"keys:*", "jobs:read"})

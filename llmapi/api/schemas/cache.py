@@ -8,10 +8,10 @@ from llmapi.api.schemas.common import once
 from llmapi.api.schemas.fields import choice, flag, many, number, part, string, whole
 from llmapi.api.schemas.jobs import STATUSES, TASKS
 from llmapi.api.schemas.usage import When
+from llmapi.cache.clearing import DECADE
 from llmapi.tasks.warm_questions import MOST
 
 ONE_OF = ("cache_key", "tag", "model", "template", "task", "all")
-DECADE = 315_360_000
 
 
 def yes(meaning: str) -> fields.Boolean:

@@ -1,7 +1,7 @@
 """/v1/tenants, /v1/projects, /v1/keys, /v1/me."""
 
 import ipaddress
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
@@ -9,12 +9,12 @@ from marshmallow import Schema, ValidationError, fields, validate
 from llmapi.api.schemas.fields import choice, flag, many, number, string
 from llmapi.api.schemas.plans import a_name, name
 from llmapi.core.clock import utc_now
+from llmapi.tenants.key_rows import LONGEST_LIFE
 from llmapi.tenants.roles import ROLES, SCOPES
 
 STATES = ("active", "suspended")
 KEY_STATES = ("active", "revoked")
 ROLE_NAMES = tuple(ROLES)
-LONGEST = timedelta(days=3660)
 LONGEST_OVERLAP = 7 * 86_400.0
 WITH_STARS = sorted({*SCOPES, "*", *(f"{scope.partition(':')[0]}:*" for scope in SCOPES)})
 SHOWN_ONCE = {"description": "The key; told this once", "example": "lak_01kexample000000_…"}
@@ -29,7 +29,7 @@ class Later(fields.AwareDateTime):
         if not isinstance(value, str) or "T" not in value.upper():
             raise ValidationError("Not a valid RFC 3339 date and time.")
         found, now = super()._deserialize(value, *args, **kwargs), utc_now()
-        if not now < found <= now + LONGEST:
+        if not now < found <= now + LONGEST_LIFE:
             raise ValidationError("Must be in the future, at most ten years ahead.")
         return found
 
