@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+import redis
 
 from llmapi.cache.index import Growing
 from llmapi.cache.index_numpy import Rows
@@ -34,19 +35,60 @@ class OneSpace:
         return [(each.entry, each.cosine) for each in self.shared.nearest("acme:1", vector, count)]
 
 
+@pytest.fixture(params=["pgvector", "redis"])
+def url(request, postgres):
+    """The URL of a server that keeps vectors, and nothing yet."""
+    if request.param == "pgvector":
+        made = postgres.new()
+        yield made
+        postgres.drop(made)
+        return
+    made = request.getfixturevalue("redis_vectors")
+    with redis.Redis.from_url(made) as client:
+        client.flushall()
+    yield made
+
+
+@pytest.fixture
+def opened(url, tmp_path):
+    """A maker of shared indexes on that server."""
+    made = []
+
+    def open_one(entries=100):
+        patient = url.startswith("redis")  # on a busy machine its 0.2 s may pass
+        made.append(
+            RedisIndex(url, entries=entries, timeout=5.0) if patient else open_index(url, entries=entries, folder=tmp_path)
+        )
+        return made[-1]
+
+    yield open_one
+    for each in made:
+        each.close()
+
+
 @pytest.fixture
 def pgvector(postgres, tmp_path):
-    url = postgres.new()
-    index = PgVectorIndex(url, entries=100, folder=tmp_path)
-    yield index
+    url, now = postgres.new(), [1000.0]
+    index = PgVectorIndex(url, entries=100, folder=tmp_path, clock=lambda: now[0])
+    yield index, now
     index.close()
     postgres.drop(url)
 
 
-@pytest.fixture(params=["rows", "graph", "growing", "moving", "pgvector"])
+@pytest.fixture
+def on_redis(redis_vectors):
+    with redis.Redis.from_url(redis_vectors) as client:
+        client.flushall()
+        index = RedisIndex(redis_vectors, entries=100, timeout=5.0)
+        yield index, client
+        index.close()
+
+
+@pytest.fixture(params=["rows", "graph", "growing", "moving", "pgvector", "redis"])
 def index(request):
-    if request.param == "pgvector":
-        return OneSpace(request.getfixturevalue("pgvector"))
+    shared = {"pgvector": "pgvector", "redis": "on_redis"}
+    if request.param in shared:
+        return OneSpace(request.getfixturevalue(shared[request.param])[0])
     return {"rows": Rows, "graph": lambda: Graph(WIDTH), "growing": Growing, "moving": lambda: Growing(large=8)}[
         request.param
     ]()
@@ -124,27 +166,32 @@ def test_a_large_index_moves_into_the_graph_step_by_step_and_loses_nothing():
     assert [index.nearest(row, 1)[0][0] for row in rows[::20]] == [f"e{number}" for number in range(0, 260, 20)]
 
 
-def test_a_shared_index_keeps_what_belongs_to_an_entry_apart_by_namespace(pgvector):
-    row = vectors(1)[0]
-    pgvector.add("acme:1", "a", row, b"payload", 60.0)
-    assert [each.payload for each in pgvector.nearest("acme:1", row, 5)] == [b"payload"]
-    assert pgvector.nearest("other:1", row, 5) == []
-    assert not pgvector.remove("other:1", "a") and pgvector.remove("acme:1", "a")
+def test_a_shared_index_keeps_what_belongs_to_an_entry_apart_by_namespace(opened):
+    row, index = vectors(1)[0], opened()
+    index.add("acme:1", "a", row, b"payload", 60.0)
+    assert [each.payload for each in index.nearest("acme:1", row, 5)] == [b"payload"]
+    assert index.nearest("other:1", row, 5) == []
+    assert not index.remove("other:1", "a") and index.remove("acme:1", "a")
 
 
-def test_another_worker_sees_what_this_one_put(postgres, tmp_path):
-    url, row = postgres.new(), vectors(1)[0]
-    one, other = (open_index(url, entries=10, folder=tmp_path) for _ in range(2))
+def test_another_worker_sees_what_this_one_put(opened):
+    row, one, other = vectors(1)[0], opened(), opened()
     one.add("acme:1", "a", row, b"x", 60.0)
     assert [each.entry for each in other.nearest("acme:1", row, 5)] == ["a"]
-    one.close()
-    other.close()
-    postgres.drop(url)
 
 
-def test_what_is_over_is_not_found_and_is_cleared_away(postgres, tmp_path):
-    url, row, now = postgres.new(), vectors(1)[0], [1000.0]
-    index = PgVectorIndex(url, entries=100, folder=tmp_path, clock=lambda: now[0])
+def test_what_is_over_is_not_found_on_redis_and_leaves_its_vector_set(on_redis):
+    (index, client), row = on_redis, vectors(1)[0]
+    for name in "ab":
+        index.add("acme:1", name, row, b"x", 60.0)
+    client.delete("llmapi:meaning:{acme:1}:a")  # as its time does
+    assert [each.entry for each in index.nearest("acme:1", row, 5)] == ["b"]
+    assert client.execute_command("VCARD", "llmapi:meaning:{acme:1}") == 1
+    assert 59_000 < client.pttl("llmapi:meaning:{acme:1}") <= 60_000, "the set is over with its last entry"
+
+
+def test_what_is_over_is_not_found_and_is_cleared_away(pgvector):
+    (index, now), row = pgvector, vectors(1)[0]
     index.add("acme:1", "old", row, b"x", 10.0)
     now[0] = 1010.0
     assert index.nearest("acme:1", row, 5) == []
@@ -152,18 +199,13 @@ def test_what_is_over_is_not_found_and_is_cleared_away(postgres, tmp_path):
         index.add("acme:1", f"e{number}", row, b"x", 10.0)
     now[0] = 1000.0
     assert "old" not in {each.entry for each in index.nearest("acme:1", row, 100)}
-    index.close()
-    postgres.drop(url)
 
 
-def test_a_namespace_on_a_server_is_bounded(postgres, tmp_path):
-    url, row = postgres.new(), vectors(1)[0]
-    index = PgVectorIndex(url, entries=10, folder=tmp_path)
+def test_a_namespace_on_a_server_is_bounded(opened):
+    index, row = opened(entries=10), vectors(1)[0]
     for number in range(64):
         index.add("acme:1", f"e{number}", row, b"x", 60.0)
     assert len(index.nearest("acme:1", row, 100)) == 10
-    index.close()
-    postgres.drop(url)
 
 
 def test_a_redis_without_vector_sets_is_told_as_busy(valkey):
