@@ -1,7 +1,8 @@
 """How long a call may live: one total deadline, and a way to end it sooner from another thread."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from llmapi.core.clock import Monotonic, monotonic
 
@@ -29,6 +30,16 @@ class Lifetime:
         other = Lifetime(0.0, self._clock)
         other.deadline = self.deadline
         return other
+
+    @contextmanager
+    def part(self, seconds: float) -> "Iterator[Lifetime]":
+        """Give a piece of the work a life of its own, of so many seconds at most, which ends with this one."""
+        life = Lifetime(min(seconds, self.remaining()), self._clock)
+        forget = self.on_end(life.end)
+        try:
+            yield life
+        finally:
+            forget()
 
     def end(self) -> None:
         """End it now: each listener is told once."""

@@ -4,13 +4,10 @@ What surely was not worked on (the provider was busy, or away) is asked again af
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import orjson
 
-from llmapi.core.clock import Monotonic, monotonic
 from llmapi.core.errors import CallEnded, LlmApiError, Overloaded, StorageFull
 from llmapi.core.ids import new_id
 from llmapi.core.lifetime import Lifetime
@@ -79,10 +76,8 @@ class Note:
 class Asker:
     """Asks lines and keeps what came of them."""
 
-    def __init__(
-        self, tasks: Tasks, rows: Rows, *, tries: int = TRIES, sleep: Nap = nap, clock: Monotonic = monotonic
-    ) -> None:
-        self._tasks, self._rows, self._tries, self._sleep, self._clock = tasks, rows, tries, sleep, clock
+    def __init__(self, tasks: Tasks, rows: Rows, *, tries: int = TRIES, sleep: Nap = nap) -> None:
+        self._tasks, self._rows, self._tries, self._sleep = tasks, rows, tries, sleep
 
     def ask(self, run: Run, line: Line) -> None:
         """Ask a line until there is an answer to keep, or the run is over; raises StorageFull, Overloaded."""
@@ -105,7 +100,7 @@ class Asker:
     def recall(self, run: Run, line: Line) -> None:
         """Look whether the answer to a line whose run was lost is in the cache; nobody is asked."""
         id = new_id("req")
-        with self._life(run) as life:
+        with run.lifetime.part(self._tasks.timeout(run.door.task)) as life:
             try:
                 question = run.door.read(orjson.loads(line.body or "null"), id)
                 cache = question.wanted.get("cache", {})
@@ -119,7 +114,7 @@ class Asker:
 
     def _asked(self, run: Run, line: Line, id: str, note: Note) -> Json:
         held = Held(note, Name(run.batch.tenant, run.batch.id, str(line.number)), run.owner)
-        with self._life(run) as life:
+        with run.lifetime.part(self._tasks.timeout(run.door.task)) as life:
             try:
                 question = run.door.read(orjson.loads(line.body or "null"), id)
                 caller = replace(self._caller(run, id, life), sending=held.sending, refused=held.refused)
@@ -131,16 +126,6 @@ class Asker:
     @staticmethod
     def _caller(run: Run, id: str, life: Lifetime) -> Caller:
         return Caller(run.batch.tenant, id, life, payer=run.batch.payer, batch=True, priority=BATCH)
-
-    @contextmanager
-    def _life(self, run: Run) -> Iterator[Lifetime]:
-        """Give a line its time, which ends with its run's."""
-        life = Lifetime(min(self._tasks.timeout(run.door.task), run.lifetime.remaining()), self._clock)
-        forget = run.lifetime.on_end(life.end)
-        try:
-            yield life
-        finally:
-            forget()
 
     def _keep(self, run: Run, line: Line, id: str, answer: Answer) -> None:
         """Keep an answer that may have been paid for, whatever it takes."""

@@ -5,9 +5,8 @@ lost what was paid for. With `refresh` an answer is asked for anew unless it is 
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, Protocol
@@ -152,7 +151,7 @@ class WarmJob:
             return sum.went_wrong(question.number, question.wrong)
         for number in range(1, TRIES + 1):
             try:
-                with self._life(wanted["task"], job.lifetime) as life:
+                with job.lifetime.part(self._tasks.timeout(wanted["task"])) as life:
                     told = self._answer(wanted, question.wanted, caller_of(job, life))
             except LlmApiError as error:
                 over = job.lifetime.remaining() <= 0
@@ -172,16 +171,6 @@ class WarmJob:
                 return None
             cache["mode"] = "refresh"
         return self._tasks.answer(task, {**request, "cache": cache}, caller)
-
-    @contextmanager
-    def _life(self, task: str, whole: Lifetime) -> Iterator[Lifetime]:
-        """Give a question its time, which ends with the job's."""
-        life = Lifetime(min(self._tasks.timeout(task), whole.remaining()), self._clock)
-        forget = whole.on_end(life.end)
-        try:
-            yield life
-        finally:
-            forget()
 
 
 class Feed:
