@@ -34,8 +34,10 @@ def open_known(base: Base) -> Known:
     keyring = Keyring(engine, kept_secret("key_pepper", settings.key_pepper.get_secret_value(), base.folder))
     seal = Seal(key.get_secret_value() for key in settings.secret_key)
     stored = ProviderKeys(engine, seal, providers=key_takers(settings))
+    signing = SigningSecrets(engine, seal)
     stored.check()
-    signatures = Signatures(SigningSecrets(engine, seal), Nonces(engine))
+    signing.check()
+    signatures = Signatures(signing, Nonces(engine))
     tenants = Tenants(engine, changed=keyring.changed)
     return Known(keyring, tenants, signatures, Plans(engine), stored, UnderWay(engine))
 

@@ -12,11 +12,11 @@ from sqlalchemy import Engine, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from llmapi.core.clock import Monotonic, Wall, monotonic, utc_now
-from llmapi.core.errors import BadSetting, NotFound, ProviderInvalid
+from llmapi.core.errors import NotFound, ProviderInvalid
 from llmapi.db.engine import reading, writing
 from llmapi.db.tables.signing import provider_keys as table
 from llmapi.tenants.remembered import Remembered
-from llmapi.tenants.resealing import seal_anew
+from llmapi.tenants.resealing import need_key, seal_anew
 from llmapi.tenants.sealing import Seal, Unreadable
 
 SHOWN = 4  # characters of a key that tell it from others
@@ -105,11 +105,7 @@ class ProviderKeys:
 
     def check(self) -> None:
         """Raise BadSetting if keys are stored and nothing is set that could read them: the operator would pay."""
-        if self._seal.ready:
-            return
-        with reading(self._engine) as connection:
-            if connection.execute(select(table.c.tenant).limit(1)).first() is not None:
-                raise BadSetting("secret_key: tenants have stored provider keys, so LLMAPI_SECRET_KEY must be set")
+        need_key(self._engine, self._seal, table, "stored provider keys")
 
     def _of(self, tenant: str) -> Mapping[str, SecretStr | None]:
         return self._known.get(tenant) if self._seal.ready else NONE

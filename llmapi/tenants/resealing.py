@@ -1,10 +1,12 @@
-"""Sealing anew what an older key of the operator's has sealed, so that it can go; in steps, beside running services."""
+"""All secrets of a table: sealing anew what an older key of the operator's has sealed, so that it can go, in steps and
+beside running services; and the look whether there are any that nothing could read."""
 
 from typing import Any
 
 import structlog
-from sqlalchemy import Column, Engine, Row, Update, select, tuple_, update
+from sqlalchemy import Column, Engine, Row, Table, Update, select, tuple_, update
 
+from llmapi.core.errors import BadSetting
 from llmapi.db.engine import reading, writing
 from llmapi.tenants.sealing import Seal, Unreadable
 
@@ -26,6 +28,15 @@ def seal_anew(engine: Engine, seal: Seal, *place: Column[str]) -> int:
                 done += 0 if change is None else connection.execute(change).rowcount
         after = tuple(rows[-1][:-1])
     return done
+
+
+def need_key(engine: Engine, seal: Seal, table: Table, what: str) -> None:
+    """Raise BadSetting if the table has secrets, which `what` names, and nothing is set that could read them."""
+    if seal.ready:
+        return
+    with reading(engine) as connection:
+        if connection.execute(select(table.c.secret).limit(1)).first() is not None:
+            raise BadSetting(f"secret_key: tenants have {what}, so LLMAPI_SECRET_KEY must be set")
 
 
 def _rows(engine: Engine, place: tuple[Column[str], ...], after: tuple[str, ...]) -> list[Row[Any]]:

@@ -21,7 +21,7 @@ from llmapi.tenants import hmac_scheme
 from llmapi.tenants.remembered import Remembered
 from llmapi.tenants.nonces import Nonces
 from llmapi.tenants.received import Claim, Received, SignatureWrong
-from llmapi.tenants.resealing import seal_anew
+from llmapi.tenants.resealing import need_key, seal_anew
 from llmapi.tenants.sealing import Seal, Unreadable
 
 PREFIX = "las_"
@@ -65,6 +65,10 @@ class SigningSecrets:
     def seal_anew(self) -> int:
         """Seal every secret with the newest of the operator's keys, so that the older ones can go; returns how many."""
         return seal_anew(self._engine, self._seal, table.c.tenant, table.c.key_id)
+
+    def check(self) -> None:
+        """Raise BadSetting if there are secrets and nothing is set that could read them: no signature would hold."""
+        need_key(self._engine, self._seal, table, "signing secrets")
 
     def _read(self, key_id: str) -> bytes | None:
         with reading(self._engine) as connection:
