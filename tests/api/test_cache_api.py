@@ -7,7 +7,9 @@ import time
 import pytest
 from pydantic import SecretStr
 
+from llmapi.core.clock import utc_now
 from tests.api.test_jobs import ended
+from tests.costs.booked import book, row
 
 ADDRESS = "/v1/text/generate"
 HI, HO = {"prompt": "Hi"}, {"prompt": "Ho"}
@@ -186,6 +188,13 @@ def test_a_bad_answer_can_be_evicted_by_its_id(client, gemini):
     assert asked(client) == "hit"
     assert client.post("/v1/feedback", json=wanted).json == {"id": id, "learned": False, "evicted": True}
     assert asked(client) == "miss"
+
+
+def test_what_was_served_by_meaning_is_not_said_to_be_evicted_by_its_request(client):
+    engine = client.application.extensions["llmapi"].engine
+    book(engine, [row(utc_now(), cache="semantic", call_id="req_1", question="d" * 64)])
+    told = client.post("/v1/feedback", json={"id": "req_1", "good": False, "evict": True}).json
+    assert (told["learned"], told["evicted"]) == (False, False)
 
 
 def test_nobody_evicts_what_is_anothers(two):

@@ -27,8 +27,8 @@ class Feedback(MethodView):
     def post(self, wanted: dict[str, Any]) -> Response:
         """Say whether an answer was right: the cache by meaning learns from it. With `evict` it is served no more.
 
-        An answer that was served by meaning names its entry in `cache.entry`: only feedback on that teaches. The id
-        of any answer can be named to evict what is kept of it, a moment after it was given.
+        An answer that was served by meaning names its entry in `cache.entry`: only feedback on that teaches, and only
+        it evicts. The id of any other answer can be named to evict what is kept of it, a moment after it was given.
         """
         tenant, id, evict = identity().tenant, wanted["id"], wanted["evict"]
         meant = id.startswith(ENTRY)  # for others the cache by meaning is not even loaded
