@@ -10,14 +10,21 @@ from llmapi.core.errors import BadSetting
 SHORTEST = 16  # characters
 
 
-def kept_secret(name: str, setting: str, folder: Path) -> bytes:
+def kept_secret(name: str, setting: str, folder: Path, *, needed_for: str = "") -> bytes:
     """Return a secret; raises BadSetting. Of processes that start at once, one makes the file and all read it.
 
     name: of the setting, and of the file
+    needed_for: what the database already has that only the secret of before is good for; "": a new one may be made
     """
     if setting and len(setting) < SHORTEST:
         raise BadSetting(f"{name}: it needs {SHORTEST} characters at least, better 43 random ones")
-    return (setting or kept_in(folder / name)).encode()
+    file = folder / name
+    if needed_for and not setting and not file.exists():
+        raise BadSetting(
+            f"{name}: the database has {needed_for}, but their secret is not here: bring the file {file} back, or set "
+            f"LLMAPI_{name.upper()} to what it was; with anything else they are good no more"
+        )
+    return (setting or kept_in(file)).encode()
 
 
 def kept_in(file: Path) -> str:

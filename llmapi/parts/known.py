@@ -2,10 +2,12 @@
 
 from typing import NamedTuple
 
+from llmapi.db.engine import reading
 from llmapi.db.kept_secrets import kept_secret
 from llmapi.events.redaction import hide
 from llmapi.gateway.route import StoredKeys
 from llmapi.parts.base import Base
+from llmapi.tenants.key_rows import any_active
 from llmapi.tenants.keys import Keyring
 from llmapi.tenants.nonces import Nonces
 from llmapi.tenants.plans import Plans
@@ -31,7 +33,7 @@ class Known(NamedTuple):
 def open_known(base: Base) -> Known:
     """Return them; where no pepper is set, one is made in the data folder at the first start. Raises BadSetting."""
     settings, engine = base.settings, base.engine
-    keyring = Keyring(engine, kept_secret("key_pepper", settings.key_pepper.get_secret_value(), base.folder))
+    keyring = Keyring(engine, pepper(base))
     seal = Seal(key.get_secret_value() for key in settings.secret_key)
     stored = ProviderKeys(engine, seal, providers=key_takers(settings))
     signing = SigningSecrets(engine, seal)
@@ -40,6 +42,13 @@ def open_known(base: Base) -> Known:
     signatures = Signatures(signing, Nonces(engine))
     tenants = Tenants(engine, changed=keyring.changed)
     return Known(keyring, tenants, signatures, Plans(engine), stored, UnderWay(engine))
+
+
+def pepper(base: Base) -> bytes:
+    """Return what keys are hashed with; raises BadSetting where a new one would end all the keys there are."""
+    with reading(base.engine) as connection:  # before the look for the file: it was there when the first key was made
+        kept = "keys" if any_active(connection) else ""
+    return kept_secret("key_pepper", base.settings.key_pepper.get_secret_value(), base.folder, needed_for=kept)
 
 
 def hidden(stored: ProviderKeys) -> StoredKeys:

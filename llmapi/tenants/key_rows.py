@@ -83,6 +83,11 @@ def one(row: RowMapping | None) -> RowMapping:
     return row
 
 
+def any_active(connection: Connection) -> bool:
+    """Say whether there is a key that may be good, of whatever tenant."""
+    return connection.execute(select(keys.c.id).where(keys.c.state == ACTIVE).limit(1)).first() is not None
+
+
 def need_good_name(name: str, field: str = "name") -> None:
     """Raise ValidationFailed for a name nobody could read."""
     if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable() or not name.strip():
