@@ -10,6 +10,7 @@ from llmapi.db.backup import problems
 from llmapi.db.schema import upgrade as bring_up_to_date
 from llmapi.db.schema import version
 from llmapi.db.tables import HEAD
+from llmapi.settings import Settings
 
 
 @click.group(cls=Group)
@@ -43,5 +44,17 @@ def check() -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def backup(file: Path) -> None:
     """Copy the SQLite database into a new file, while the service runs."""
-    size = copy_to(services().engine, file)
+    parts = services()
+    size = copy_to(parts.engine, file)
     click.echo(f"{file}: {size} bytes")
+    click.echo(f"Keep these secrets too, apart from it: {', '.join(secrets_of(parts.settings))}")
+
+
+def secrets_of(settings: Settings) -> list[str]:
+    """Return where the secrets are that what is in the database is good for nothing without: a file or a setting."""
+    made = [
+        f"LLMAPI_{name.upper()}" if getattr(settings, name).get_secret_value() else str(settings.data_dir / name)
+        for name in ("key_pepper", "audit_key")
+    ]
+    given = {"LLMAPI_SECRET_KEY": settings.secret_key, "LLMAPI_WEBHOOK_KEY": settings.webhook_key.get_secret_value()}
+    return made + [name for name, value in given.items() if value]

@@ -9,11 +9,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 
+from llmapi.cli.db_commands import secrets_of
 from llmapi.db.engine import FILE, writing
 from llmapi.db.tables import HEAD
 from llmapi.services import Services
+from llmapi.settings import Settings
 from tests.cli.conftest import Run
 from tests.journeys.service import ROOT
 
@@ -56,6 +59,20 @@ def test_a_backup_beside_a_writer_has_what_was_committed(services: Services, fla
     with closing(sqlite3.connect(copy)) as opened:
         assert opened.execute("SELECT tenant FROM jobs").fetchall() == [("a",)]
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+
+
+@ON_SQLITE
+def test_a_backup_names_the_secrets_it_is_good_for_nothing_without(flask: Run, tmp_path: Path) -> None:
+    told = flask("db", "backup", str(tmp_path / "copy")).stdout.splitlines()[-1]
+    named = [Path(each) for each in told.partition(": ")[2].split(", ")]
+    assert named == [tmp_path / "key_pepper", tmp_path / "audit_key"]
+    assert all(file.is_file() for file in named)
+
+
+def test_secrets_that_were_set_are_named_by_their_settings() -> None:
+    pepper, sealing = SecretStr("0123456789abcdef"), (SecretStr("x" * 43 + "="),)
+    found = secrets_of(Settings(data_dir=Path("kept"), key_pepper=pepper, secret_key=sealing))
+    assert found == ["LLMAPI_KEY_PEPPER", "kept/audit_key", "LLMAPI_SECRET_KEY"]
 
 
 @ON_SQLITE
