@@ -8,13 +8,14 @@ import click
 import orjson
 from sqlalchemy import Engine, select
 
-from llmapi.cli.parts import Group, services
+from llmapi.cli.parts import Group, noted, services
 from llmapi.core.clock import rfc3339
 from llmapi.core.money import dollars
 from llmapi.costs.postings import verify as faults
 from llmapi.costs.usage_check import differences
 from llmapi.db.engine import reading
 from llmapi.db.tables.ledger import ledger as rows
+from llmapi.tenants.roles import OPERATORS_TENANT
 
 PAGE = 1000  # rows read at once
 DATES = click.DateTime(["%Y-%m-%d"])
@@ -43,7 +44,9 @@ def verify() -> None:
 def purge(days: int | None) -> None:
     """Delete now what is older than it is to be kept; the service does it every hour."""
     spans = {} if days is None else {"ledger": days * 86_400.0, "users": days * 86_400.0}
-    for name, count in services().retention.purge(spans).items():
+    deleted = services().retention.purge(spans)
+    noted(OPERATORS_TENANT, "ledger.purge", "", days=days, **deleted)
+    for name, count in deleted.items():
         click.echo(f"{name}: {count} rows deleted")
 
 

@@ -30,6 +30,14 @@ def test_old_rows_are_deleted_on_demand(services: Services, flask: Run) -> None:
         assert connection.execute(select(func.count()).select_from(ledger)).scalar_one() == 2
 
 
+def test_who_deleted_rows_is_written_down(services: Services, flask: Run) -> None:
+    book(services.engine, [row(utc_now() - days(age)) for age in (0, 50)])
+    flask("ledger", "purge", "--days", "30")
+    (entry,) = services.audit.page(None).entries
+    assert (entry.tenant, entry.action, entry.actor[:4]) == ("default", "ledger.purge", "cli:")
+    assert json.loads(entry.details) == {"days": 30, "ledger": 1, "users": 1, "hours": 0}
+
+
 def test_rows_are_exported_with_money_in_dollars(services: Services, flask: Run) -> None:
     mine = row(cost=12_500, price='{"input":"0.3"}')
     book(services.engine, [mine, row(cost=None, pricing="unpriced"), row(tenant="acme"), row(NOON - days(9))])
