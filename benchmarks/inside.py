@@ -42,7 +42,7 @@ def cpu(app: Any, path: str, runs: int = 6) -> float:
 
 
 def main() -> None:
-    configure_logs(out=open(os.devnull, "w"))
+    configure_logs(out=open(os.devnull, "w"), delay=0.05)  # as wsgi.py does
     with tempfile.TemporaryDirectory() as folder, servers.upstream() as upstream:
         address = f"http://127.0.0.1:{upstream.port}"
         os.environ["BENCH_UPSTREAM"] = address
