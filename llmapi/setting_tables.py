@@ -8,8 +8,13 @@ from llmapi.core.routing import USUAL_FALLBACK, Balance, Failure, Policy
 from llmapi.providers.routes import Route
 
 
+LONGEST = 3_155_760_000.0  # a hundred years in seconds: what is longer cannot be added to a date
+
+
 def knob(default: Any, meaning: str, **bounds: Any) -> Any:
-    """Declare a setting; `bounds` are pydantic's (ge, le, …)."""
+    """Declare a setting; `bounds` are pydantic's (ge, le, …). No number that may be broken is endless."""
+    if isinstance(default, float) or {"gt", "ge"} & bounds.keys() and default is None:
+        bounds.setdefault("le", LONGEST)
     return Field(default, description=meaning, **bounds)
 
 

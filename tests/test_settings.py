@@ -129,6 +129,9 @@ def test_gemini_s_key_is_read_under_both_of_its_names(monkeypatch, name):
         ("LLMAPI_TEXT_TEMPERATURE", "2.5"),
         ("LLMAPI_CACHE_ENTRIES", "none"),
         ("LLMAPI_HEARTBEAT", "16"),
+        ("LLMAPI_CACHE_TTL", "inf"),
+        ("LLMAPI_JOBS_KEPT", "1e18"),
+        ("LLMAPI_TEXT_CACHE_TTL", "nan"),
     ],
 )
 def test_a_value_out_of_bounds_stops_the_start_and_names_the_setting(monkeypatch, name, value):
