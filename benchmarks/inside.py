@@ -64,7 +64,7 @@ def main() -> None:
         cpu(app, "/v1/text/generate", runs=1)
         gc.collect()  # as gunicorn.conf.py does once a worker is warm
         gc.freeze()
-        gc.set_threshold(50_000, 20, 100)
+        gc.set_threshold(10_000, 20, 100)
         print(json.dumps({"ours": cpu(app, "/v1/text/generate"), "bare": cpu(bare, "/constant")}))
         services.close()
 

@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +81,16 @@ def mixed() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder, Valkey(Path(folder)) as server, servers.upstream() as up:
         with servers.service(up, workers=2, LLMAPI_CACHE_URL=server.url, **much) as ours:
             asyncio.run(load.arriving(ours.port, RATE / 4, SECONDS / 6, request))  # to warm up
-            memory, used = ours.memory(), ours.cpu()
-            answers = asyncio.run(load.arriving(ours.port, RATE, SECONDS, lambda number: request(number + 10_000)))
-            grown, cpu = ours.memory() - memory, (ours.cpu() - used) / SECONDS
+            used, memory, answers = ours.cpu(), [ours.memory()], []
+            for begin in (10_000, 20_000):
+                ask = partial(lambda begin, number: request(begin + number), begin)
+                answers += asyncio.run(load.arriving(ours.port, RATE, SECONDS / 2, ask))
+                memory.append(ours.memory())
+            cpu = (ours.cpu() - used) / SECONDS
     errors = sum(not good(each) for each in answers)
     figure = f"{errors} errors of {len(answers)}, p50 {percentile(answers, 0.5):.0f} ms"
-    figure += f", p99 {percentile(answers, 0.99):.0f} ms, {cpu:.0%} of a core, {grown:+.0f} MB"
+    figure += f", p99 {percentile(answers, 0.99):.0f} ms, {cpu:.0%} of a core, "
+    figure += ", ".join(f"{each:.0f}" for each in memory) + " MB at the begin, half and end"
     return [(f"{RATE:.0f} mixed requests/s for {SECONDS:.0f} s, 2 workers", figure, "0 errors")]
 
 
