@@ -88,28 +88,52 @@ class Answer:
     body: bytes = b""
 
 
-async def _whole(port: int, request: bytes) -> tuple[int, bytes]:
-    """Ask over a connection of its own and read the whole answer, also one in chunks."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
-    try:
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Pool:
+    """Connections that are kept and used again, as clients' libraries do."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._idle: list[Streams] = []
+
+    async def ask(self, request: bytes) -> tuple[int, bytes]:
+        """Return the status and the body of a whole answer, also of one in chunks."""
+        while self._idle:
+            try:
+                return await self._over(self._idle.pop(), request)
+            except (ConnectionError, asyncio.IncompleteReadError):
+                continue  # the server closed it meanwhile
+        return await self._over(await asyncio.open_connection("127.0.0.1", self._port, limit=2**20), request)
+
+    async def _over(self, streams: Streams, request: bytes) -> tuple[int, bytes]:
+        reader, writer = streams
         writer.write(request)
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         length = [int(row[15:]) for row in head.split(b"\r\n") if row.startswith(b"content-length:")]
         body = await (reader.readexactly(length[0]) if length else reader.readuntil(b"\r\n0\r\n\r\n"))
+        if b"connection: close" in head:
+            writer.close()
+        else:
+            self._idle.append(streams)
         return int(head[9:12]), body
-    finally:
-        writer.close()
+
+    def close(self) -> None:
+        for _, writer in self._idle:
+            writer.close()
 
 
 async def arriving(port: int, rate: float, seconds: float, request: Callable[[int], bytes]) -> list[Answer]:
     """Ask `rate` times a second, whatever comes back, and return all answers."""
     answers: list[Answer] = []
     running: set[asyncio.Task[None]] = set()
+    pool = Pool(port)
 
     async def one(number: int) -> None:
         begun = time.perf_counter()
         try:
-            said = await asyncio.wait_for(_whole(port, request(number)), 60)
+            said = await asyncio.wait_for(pool.ask(request(number)), 60)
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             said = 0, b""
         answers.append(Answer(number, said[0], time.perf_counter() - begun, said[1]))
@@ -122,6 +146,7 @@ async def arriving(port: int, rate: float, seconds: float, request: Callable[[in
             number += 1
         await asyncio.sleep(0.005)
     await asyncio.gather(*running)
+    pool.close()
     return answers
 
 

@@ -95,6 +95,7 @@ def service(upstream: Server, workers: int = 1, **more: str) -> Iterator[Server]
             "LLMAPI_LIMITS_TEXT": MUCH,
             "LLMAPI_LOCAL": "false",
             "LLMAPI_LIMITS_CHAT_COMPLETIONS": MUCH,
+            "LLMAPI_LIMITS_WEBSOCKET": MUCH,
             "GOOGLE_API_KEY": "AIzaSyFake",
             "OPENAI_API_KEY": "sk-fake",
             "LLMAPI_OPENAI_BASE_URL": f"http://127.0.0.1:{upstream.port}/v1",

@@ -44,8 +44,8 @@ loglevel = "warning"
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
 
-# A call of a vendor's library leaves 85 objects in cycles. Collecting them by 50,000 held everybody up for 120 ms (p99.9 of
-# 50 calls a second: 190 ms); by 10,000 that is 55 ms, for the same CPU in all.
+# A call of a vendor's library leaves 85 objects in cycles. Collecting them by 50,000 held everybody up for 120 ms (p99.9
+# of 50 calls a second: 190 ms); by 10,000 that is 55 ms, for the same CPU in all.
 COLLECT = (10_000, 20, 100)
 
 
