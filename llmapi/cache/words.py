@@ -1,5 +1,7 @@
 """English words that turn a meaning round: negations, antonyms, operators, number words, units, languages, formats."""
 
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 NEGATIONS: Final = frozenset(
@@ -74,9 +76,10 @@ ascend descend|ingress egress
 """
 
 _PAIRS: Final = [pair.split() for pair in _ANTONYMS.replace("\n", "|").split("|") if pair.strip()]
+_FACING: Final = [*_PAIRS, *([right, left] for left, right in _PAIRS)]
 ANTONYMS: Final = {
-    word: frozenset(other for pair in _PAIRS if word in pair for other in pair if other != word)
-    for word in {word for pair in _PAIRS for word in pair}
+    word: frozenset(other for _, other in pairs)
+    for word, pairs in groupby(sorted(_FACING), key=itemgetter(0))
 }
 
 PREFIXES: Final = ("un", "in", "im", "ir", "il", "dis", "non", "de", "mis", "anti")  # unhappy is not happy
