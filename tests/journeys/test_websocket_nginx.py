@@ -58,7 +58,7 @@ def test_a_socket_through_the_proxy_is_quick_and_its_end_is_noticed(front, upstr
         assert hear(ws)["data"] == {"text": "w0 "}  # arrives although the upstream has not gone on
         ws.send(json.dumps({"type": "ping"}))
         assert hear(ws) == {"type": "pong"}
-    assert upstream.aborted.wait(10.0)
+    assert upstream.aborted.wait(3.0)
     with pytest.raises(InvalidStatus, match="403"), opened(front.port, origin="https://evil.example"):
         pass
 
